@@ -1,0 +1,78 @@
+package platform
+
+import (
+	"sync"
+	"unsafe"
+)
+
+// CacheOps are the cache operations for stores of one granularity on one
+// machine: plain functions, on real hardware the assembly routines themselves,
+// so that nothing stands between a caller and the instruction.
+//
+// A range may span adjacent mappings. Every function needs the whole range
+// mapped, destinations writable. Nothing outside the range is read or written;
+// flushes reach every cache line that holds a byte of it.
+type CacheOps struct {
+	// Instruction names what Flush executes: CLWB, CLFLUSHOPT, CLFLUSH,
+	// "DC CVAP", "DC CVAC", or "" where the granularity needs no flush.
+	Instruction string
+	// Flush writes the cache lines of [p, p+n) back to memory. It is durable
+	// only after Fence.
+	Flush func(p unsafe.Pointer, n uintptr)
+	// Fence waits until what the calling goroutine flushed, and its
+	// non-temporal stores, have reached the power-fail protected domain.
+	Fence func()
+	// Copy is memmove with ordinary stores; nothing is flushed. A destination
+	// word of 8 aligned bytes that lies inside the range is stored at once.
+	Copy func(dst, src unsafe.Pointer, n uintptr)
+	// CopyNT is Copy with non-temporal stores where the CPU has them. What it
+	// has to store otherwise it flushes, so that a Fence makes all of it durable.
+	CopyNT func(dst, src unsafe.Pointer, n uintptr)
+	// Set and SetNT fill the range with a byte, as Copy and CopyNT store.
+	Set   func(dst unsafe.Pointer, c byte, n uintptr)
+	SetNT func(dst unsafe.Pointer, c byte, n uintptr)
+}
+
+// hostCacheOps returns the operations of the CPU that the process runs on, one
+// struct for each granularity.
+func hostCacheOps(g Granularity) *CacheOps {
+	hostOpsOnce.Do(func() {
+		ops := detectCacheOps()
+		hostOps[GranularityCacheLine] = ops
+		ops.Instruction = ""
+		ops.Flush = func(unsafe.Pointer, uintptr) {}
+		// In the two others Flush has nothing to do: with BYTE the caches are
+		// protected, with PAGE the flush is msync, which is no cache operation.
+		hostOps[GranularityByte] = ops
+		hostOps[GranularityPage] = ops
+	})
+	return &hostOps[g]
+}
+
+var (
+	hostOpsOnce sync.Once
+	hostOps     [GranularityPage + 1]CacheOps // read-only after hostOpsOnce
+)
+
+// The routines below pick the direction of a copy: a destination that starts
+// inside the source is filled from its end.
+
+func overlapsForward(dst, src unsafe.Pointer, n uintptr) bool {
+	return uintptr(dst)-uintptr(src) < n
+}
+
+// flushEdges flushes the lines of the bytes that a non-temporal copy of whole
+// words has to store in the ordinary way: before the first and after the last
+// aligned word.
+func flushEdges(flush func(unsafe.Pointer, uintptr), dst unsafe.Pointer, n uintptr) {
+	if n == 0 {
+		return
+	}
+	end := uintptr(dst) + n
+	if uintptr(dst)%8 != 0 || n < 8 {
+		flush(dst, min(n, 8))
+	}
+	if end%8 != 0 && n >= 8 {
+		flush(unsafe.Add(dst, n-8), 8)
+	}
+}
