@@ -12,7 +12,8 @@
 // Implementations are safe for any number of goroutines.
 package platform
 
-// Platform is a machine: files, memory, sysfs and a CPU.
+// Platform is a machine: files, memory, sysfs and a CPU. Two values are the same
+// machine if they compare equal, so an implementation is a pointer.
 type Platform interface {
 	Files
 	Memory

@@ -1,0 +1,93 @@
+package pmem2
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// Error is the error of every function of this package. It stands for both the
+// result and the pmem2_errormsg(3) of the C library; it belongs to the caller and
+// nothing changes it later.
+type Error struct {
+	// Op is the function that failed: "NewMap".
+	Op string
+	// Code is the libpmem2 code, or 0 if the error is an errno.
+	Code Code
+	// Errno is the errno of the system call that failed, or 0 if the error is
+	// a Code.
+	Errno syscall.Errno
+	// Detail says which value was wrong and what is allowed.
+	Detail string
+}
+
+// Error returns the operation, the detail and the meaning of the code or errno.
+func (e *Error) Error() string {
+	s := "pmem2: " + e.Op + ": "
+	if e.Detail != "" {
+		s += e.Detail + ": "
+	}
+	if e.Code != 0 {
+		return s + e.Code.Error() + " (" + e.Code.Symbol() + ")"
+	}
+	return s + e.Errno.Error()
+}
+
+// Unwrap returns the Code or the Errno.
+func (e *Error) Unwrap() error {
+	if e.Code != 0 {
+		return e.Code
+	}
+	return e.Errno
+}
+
+// Errno is pmem2_err_to_errno(3): the errno nearest to an error of this package.
+// An errno is itself, ErrNoSupp is ENOTSUP, any other code EINVAL; nil is 0.
+func Errno(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	if errors.Is(err, ErrNoSupp) {
+		return syscall.ENOTSUP
+	}
+	return syscall.EINVAL
+}
+
+func fail(op string, code Code, format string, args ...any) *Error {
+	return &Error{Op: op, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// failErrno is the error of a system call whose errno is the answer. An error
+// that isn't an errno can't come from a Platform; it counts as EIO.
+func failErrno(op string, err error, format string, args ...any) *Error {
+	return &Error{Op: op, Errno: errnoOf(err), Detail: fmt.Sprintf(format, args...)}
+}
+
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
+}
+
+// invalid is the error of what C crashes on: an object that is nil or has been
+// deleted.
+func invalid(op, detail string) *Error {
+	return &Error{Op: op, Errno: syscall.EINVAL, Detail: detail}
+}
+
+// leaves adds to an error what the failing call could not take back.
+func leaves(failure error, format string, args ...any) error {
+	var e *Error
+	if !errors.As(failure, &e) {
+		return failure
+	}
+	left := *e
+	left.Detail += "; left behind: " + fmt.Sprintf(format, args...)
+	return &left
+}

@@ -1,0 +1,95 @@
+package pmem2
+
+import (
+	"errors"
+	"path"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"pmemlab/pmem2/platform"
+)
+
+// fileKind is the kind of file that a source can be made of.
+type fileKind int
+
+const (
+	regularFile fileKind = iota
+	deviceDAX
+)
+
+// fileType tells a regular file from a device DAX and refuses anything else. A
+// character device is device DAX if sysfs puts it into the subsystem "dax".
+func (s *Source) fileType(op string, st platform.Stat) (fileKind, error) {
+	var what string
+	switch st.Type() {
+	case platform.SIFREG:
+		return regularFile, nil
+	case platform.SIFCHR:
+		subsystem, err := s.machine.Readlink(deviceNode(st) + "/subsystem")
+		if err == nil && path.Base(subsystem) == "dax" {
+			return deviceDAX, nil
+		}
+		// A device that sysfs doesn't know (the slave side of a pty) is some
+		// other character device.
+		if err != nil && !errors.Is(err, syscall.ENOENT) {
+			return 0, failErrno(op, err, "subsystem of character device %d:%d", st.Major(), st.Minor())
+		}
+		what = "a character device other than device DAX"
+	case platform.SIFDIR:
+		what = "a directory"
+	case platform.SIFBLK:
+		what = "a block device"
+	case platform.SIFIFO:
+		what = "a pipe"
+	case platform.SIFSOCK:
+		what = "a socket"
+	default:
+		what = "of unknown type"
+	}
+	return 0, fail(op, ErrInvalidFileType, "descriptor %d is %s, a regular file or device DAX is needed", s.fd, what)
+}
+
+// deviceNode is the sysfs directory of a character device.
+func deviceNode(st platform.Stat) string {
+	return "dev/char/" + strconv.FormatUint(uint64(st.Major()), 10) + ":" + strconv.FormatUint(uint64(st.Minor()), 10)
+}
+
+func (s *Source) sizeOf(op string, kind fileKind, st platform.Stat) (uint64, error) {
+	if kind == regularFile {
+		return uint64(st.Size), nil
+	}
+	return s.number(op, deviceNode(st)+"/size", ErrInvalidSizeFormat)
+}
+
+func (s *Source) alignmentOf(op string, kind fileKind, st platform.Stat) (uint64, error) {
+	if kind == regularFile {
+		return s.machine.PageSize(), nil
+	}
+	// Linux has this attribute since 5.10.
+	name := deviceNode(st) + "/align"
+	align, err := s.number(op, name, ErrInvalidAlignmentFormat)
+	if err != nil {
+		return 0, err
+	}
+	if align == 0 || align&(align-1) != 0 {
+		return 0, fail(op, ErrInvalidAlignmentValue, "%s says %d, which is no power of two", name, align)
+	}
+	return align, nil
+}
+
+// number reads a sysfs attribute that holds one decimal number.
+func (s *Source) number(op, name string, badFormat Code) (uint64, error) {
+	text, err := s.machine.ReadAttr(name)
+	if err != nil {
+		return 0, failErrno(op, err, "reading %s in sysfs", name)
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(text, "\n"), 10, 64)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return 0, failErrno(op, syscall.ERANGE, "%s says %q, which needs more than 64 bits", name, text)
+	case err != nil:
+		return 0, fail(op, badFormat, "%s says %q, a decimal number is needed", name, text)
+	}
+	return n, nil
+}

@@ -1,0 +1,33 @@
+package pmem2
+
+import "math"
+
+// MapFromExisting is pmem2_map_from_existing(3): a map of memory that the program
+// has mapped itself: n bytes from addr on, whose source is src and whose stores
+// have the granularity g. Both are taken on trust. Deleting the map leaves the
+// memory mapped.
+//
+// Errors: ErrLengthOutOfRange if n is 0 or addr+n wraps; ErrMappingExists if a
+// byte of the range belongs to another map; ErrGranularityNotSupported if g is
+// none of the three; EINVAL on a nil or deleted source.
+func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, error) {
+	const op = "MapFromExisting"
+	if err := src.usable(op); err != nil {
+		return nil, err
+	}
+	if !g.Valid() {
+		return nil, fail(op, ErrGranularityNotSupported, "granularity %d is none of 0, 1, 2", int(g))
+	}
+	if n == 0 || n-1 > math.MaxUint64-uint64(addr) {
+		return nil, fail(op, ErrLengthOutOfRange, "length %d at %#x: 1 to %d bytes are left to the end of the address space",
+			n, addr, math.MaxUint64-uint64(addr))
+	}
+	m := &Map{
+		machine: src.machine, ops: src.machine.CacheOps(g),
+		addr: addr, size: n, reserved: n, granularity: g, existing: true,
+	}
+	if taken := register(m); taken != nil {
+		return nil, fail(op, ErrMappingExists, "%d bytes at %#x overlap the map of %d bytes at %#x", n, addr, taken.reserved, taken.addr)
+	}
+	return m, nil
+}

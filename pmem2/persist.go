@@ -1,0 +1,83 @@
+package pmem2
+
+import (
+	"math"
+	"unsafe"
+
+	"pmemlab/pmem2/platform"
+)
+
+// Persist is what pmem2_get_persist_fn(3) returns, called: it makes the stores to
+// b durable. b is mapped memory; it may span adjacent maps of one granularity.
+// It is Flush and Drain.
+//
+// Errors: as for Flush.
+func (m *Map) Persist(b []byte) error {
+	if err := m.flush("Persist", b); err != nil {
+		return err
+	}
+	m.ops.Fence()
+	return nil
+}
+
+// Flush is what pmem2_get_flush_fn(3) returns, called: it starts writing the
+// stores to b back; they are durable after Drain, by the same goroutine. At
+// GranularityByte there is nothing to do, at GranularityCacheLine the lines are
+// flushed, at GranularityPage the pages of every map in the range are synced
+// with msync, and what no map covers is passed over.
+//
+// Errors: the errno of msync, which the C library ends the process for: EINVAL if
+// device DAX is forced to GranularityPage, since the kernel can't sync it;
+// ErrMappingNotFound if the map is nil or has been deleted.
+func (m *Map) Flush(b []byte) error { return m.flush("Flush", b) }
+
+// Drain is what pmem2_get_drain_fn(3) returns, called: it waits until all that
+// the calling goroutine has flushed is durable.
+//
+// Errors: ErrMappingNotFound if the map is nil or has been deleted.
+func (m *Map) Drain() error {
+	if !m.live() {
+		return notFound("Drain")
+	}
+	m.ops.Fence()
+	return nil
+}
+
+func notFound(op string) error {
+	return fail(op, ErrMappingNotFound, "the map is nil or has been deleted")
+}
+
+func (m *Map) flush(op string, b []byte) error {
+	switch {
+	case !m.live():
+		return notFound(op)
+	case len(b) == 0:
+		return nil
+	case m.granularity == GranularityCacheLine:
+		m.ops.Flush(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
+	case m.granularity == GranularityPage:
+		return m.sync(op, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uint64(len(b)))
+	}
+	return nil
+}
+
+// sync is msync of the pages of [addr, addr+n), one call for each map in it. The
+// registry isn't locked meanwhile: a disk may take its time.
+func (m *Map) sync(op string, addr uintptr, n uint64) error {
+	last := addr + uintptr(n-1)
+	for at := addr; ; {
+		found := registered(at, last)
+		if found == nil {
+			return nil
+		}
+		from, to := max(at, found.addr), min(last, found.lastByte())
+		from &^= uintptr(m.machine.PageSize() - 1)
+		if err := m.machine.Msync(from, uint64(to-from)+1, platform.MsSync); err != nil {
+			return failErrno(op, err, "msync of %d bytes at %#x (granularity %v)", uint64(to-from)+1, from, m.granularity)
+		}
+		if to == last || to == math.MaxUint64 {
+			return nil
+		}
+		at = to + 1
+	}
+}

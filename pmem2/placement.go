@@ -1,0 +1,76 @@
+//go:build !naiveplacement
+
+package pmem2
+
+import (
+	"errors"
+
+	"pmemlab/pmem2/platform"
+)
+
+// A mapping gets its place in a reservation in two steps: it is made at a fresh
+// address, then moved over the placeholder. Mapping it there at once, with
+// MAP_FIXED, isn't safe: on some file systems a failing mmap has by then unmapped
+// the placeholder, another thread's mmap can be given the hole, and the next
+// attempt overwrites what that thread has mapped.
+
+// mapForPlace makes the mapping that place will move to target.
+func (r request) mapForPlace(op string, _ uintptr) (fresh uintptr, synced bool, err error) {
+	return r.mmap(op, 0, 0)
+}
+
+// abandon undoes mapForPlace.
+func abandon(failure error, machine platform.Platform, fresh uintptr, n uint64) error {
+	return unmapAfter(failure, machine, fresh, n)
+}
+
+// place moves the n bytes at fresh over the placeholder at target. If it fails
+// both are gone from where they shouldn't be: the fresh mapping is unmapped, the
+// placeholder stands.
+func place(op string, machine platform.Platform, fresh, target uintptr, n uint64) error {
+	_, err := machine.Mremap(fresh, n, n, platform.MremapMaymove|platform.MremapFixed, target)
+	if err == nil {
+		return nil
+	}
+	failure := error(failErrno(op, err, "mremap of %d bytes from %#x to %#x", n, fresh, target))
+	failure = unmapAfter(failure, machine, fresh, n)
+	if _, err := plug(op, machine, target, n); err != nil {
+		failure = leaves(failure, "the reservation may have a hole of %d bytes at %#x (%v)", n, target, err)
+	}
+	return failure
+}
+
+// putPlaceholderBack replaces the mapping at target by a placeholder, in the same
+// two steps. If it fails the mapping stands.
+func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) error {
+	fresh, err := mmapPlaceholder(machine, 0, n, 0)
+	if err != nil {
+		return failErrno(op, err, "mmap of a placeholder of %d bytes", n)
+	}
+	_, err = machine.Mremap(fresh, n, n, platform.MremapMaymove|platform.MremapFixed, target)
+	if err == nil {
+		return nil
+	}
+	failure := error(failErrno(op, err, "mremap of a placeholder of %d bytes from %#x to %#x", n, fresh, target))
+	failure = unmapAfter(failure, machine, fresh, n)
+	plugged, err := plug(op, machine, target, n)
+	switch {
+	case err != nil:
+		return leaves(failure, "the reservation may have a hole of %d bytes at %#x (%v)", n, target, err)
+	case plugged:
+		return nil // mremap had unmapped the mapping; now the placeholder is back
+	}
+	return failure
+}
+
+// plug fills the hole that a failing mremap can leave at its target, and nothing
+// but a hole. plugged says that there was one. It is tried twice.
+func plug(op string, machine platform.Platform, target uintptr, n uint64) (plugged bool, err error) {
+	for range 2 {
+		err = reserveAt(op, machine, target, n)
+		if err == nil || errors.Is(err, ErrMappingExists) {
+			return err == nil, nil
+		}
+	}
+	return false, err
+}
