@@ -96,22 +96,32 @@ func reserveAligned(op string, machine platform.Platform, size uint64) (uintptr,
 	if err != nil {
 		return 0, failErrno(op, err, "mmap of a placeholder of %d bytes", size+spare)
 	}
-	// What lies before and behind the aligned part is given back at once.
+	// What lies before and behind the aligned part is given back at once. If
+	// that fails, so is the rest; not more, since by then another thread may have
+	// been given what was before.
 	addr := uintptr(roundUp(uint64(start), alignment))
 	before := uint64(addr - start)
-	for _, part := range []struct {
-		addr uintptr
-		n    uint64
-	}{{start, before}, {addr + uintptr(size), spare - before}} {
-		if part.n == 0 {
-			continue
-		}
-		if err := machine.Munmap(part.addr, part.n); err != nil {
-			failure := failErrno(op, err, "munmap of %d spare bytes at %#x", part.n, part.addr)
-			return 0, unmapAfter(failure, machine, start, size+spare)
-		}
+	if err := trim(op, machine, start, before, addr, size+spare-before); err != nil {
+		return 0, err
+	}
+	if err := trim(op, machine, addr+uintptr(size), spare-before, addr, size); err != nil {
+		return 0, err
 	}
 	return addr, nil
+}
+
+// trim unmaps n bytes of a placeholder at addr, and if it can't, those as well as
+// the rest.
+func trim(op string, machine platform.Platform, addr uintptr, n uint64, rest uintptr, restSize uint64) error {
+	if n == 0 {
+		return nil
+	}
+	err := machine.Munmap(addr, n)
+	if err == nil {
+		return nil
+	}
+	failure := failErrno(op, err, "munmap of %d spare bytes at %#x", n, addr)
+	return unmapAfter(failure, machine, min(addr, rest), n+restSize)
 }
 
 // mmapPlaceholder maps memory that nobody can touch and that costs nothing.

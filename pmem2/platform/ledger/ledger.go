@@ -47,13 +47,8 @@ func New(p platform.Platform) *Ledger {
 	return &Ledger{
 		Platform: p,
 		pageSize: p.PageSize(),
-		mappings: vma.New(func(m mapping, off uint64) mapping {
-			if m.flags&platform.MapAnonymous == 0 {
-				m.offset += int64(off)
-			}
-			return m
-		}),
-		open: make(map[int]string),
+		mappings: vma.New(mapping.from),
+		open:     make(map[int]string),
 	}
 }
 
@@ -63,14 +58,32 @@ func New(p platform.Platform) *Ledger {
 func (l *Ledger) Outstanding() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var held []string
+	// Neighbours that continue one another are one: a part that was given back
+	// and taken again, because the call failed, leaves no trace.
+	var mappings []vma.Entry[mapping]
 	for e := range l.mappings.All() {
+		if n := len(mappings) - 1; n >= 0 && mappings[n].Last()+1 == e.Addr && mappings[n].Value.from(mappings[n].Len) == e.Value {
+			mappings[n].Len += e.Len
+			continue
+		}
+		mappings = append(mappings, e)
+	}
+	var held []string
+	for _, e := range mappings {
 		held = append(held, fmt.Sprintf("mapping of %d bytes at %#x: %v", e.Len, e.Addr, e.Value))
 	}
 	for _, fd := range slices.Sorted(maps.Keys(l.open)) {
 		held = append(held, fmt.Sprintf("descriptor %d of %s", fd, l.open[fd]))
 	}
 	return held
+}
+
+// from is the mapping from off bytes on.
+func (m mapping) from(off uint64) mapping {
+	if m.flags&platform.MapAnonymous == 0 {
+		m.offset += int64(off)
+	}
+	return m
 }
 
 // String is as in /proc/pid/maps: protection, shared or private; then what is
