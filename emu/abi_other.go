@@ -1,0 +1,5 @@
+//go:build !linux
+
+package emu
+
+const oNofollow = 0x20000 // as on Linux on amd64

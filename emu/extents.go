@@ -1,0 +1,97 @@
+package emu
+
+import (
+	"cmp"
+	"slices"
+)
+
+// extent is the range [start, end) of a file, in bytes.
+type extent struct{ start, end uint64 }
+
+// addExtents returns the union of two lists: sorted, apart, merged where they touch.
+func addExtents(xs, ys []extent) []extent {
+	all := slices.Concat(xs, ys)
+	slices.SortFunc(all, func(a, b extent) int { return cmp.Compare(a.start, b.start) })
+	merged := all[:0]
+	for _, x := range all {
+		if n := len(merged); n > 0 && x.start <= merged[n-1].end {
+			merged[n-1].end = max(merged[n-1].end, x.end)
+		} else {
+			merged = append(merged, x)
+		}
+	}
+	return merged
+}
+
+// cutExtents returns the sorted list xs without the bytes of the sorted list ys.
+func cutExtents(xs, ys []extent) []extent {
+	var rest []extent
+	for _, x := range xs {
+		for len(ys) > 0 && ys[0].end <= x.start {
+			ys = ys[1:]
+		}
+		for _, y := range ys {
+			if y.start >= x.end {
+				break
+			}
+			if x.start < y.start {
+				rest = append(rest, extent{x.start, y.start})
+			}
+			x.start = max(x.start, y.end)
+		}
+		if x.start < x.end {
+			rest = append(rest, x)
+		}
+	}
+	return rest
+}
+
+// coveredBytes is how many bytes of x are in xs.
+func coveredBytes(xs []extent, x extent) uint64 {
+	var n uint64
+	for _, e := range xs {
+		if lo, hi := max(e.start, x.start), min(e.end, x.end); lo < hi {
+			n += hi - lo
+		}
+	}
+	return n
+}
+
+// written lists where the memfd fd holds data, in whole pages. It moves the
+// descriptor's file offset.
+func written(fd int) ([]extent, error) {
+	var xs []extent
+	for from := uint64(0); ; {
+		start, end, err := dataExtent(fd, from)
+		if err != nil || start == end {
+			return addExtents(xs, nil), err
+		}
+		from = end
+		xs = append(xs, extent{start &^ (pageSize - 1), roundUp(end, pageSize)})
+	}
+}
+
+// extents is all that the file takes room for: data, and what was allocated without.
+// The machine's mu must be held.
+func (o *object) extents() ([]extent, error) {
+	xs, err := written(o.keeper)
+	return addExtents(xs, o.allocated), err
+}
+
+// allocatedBytes is how much room the file takes. The machine's mu must be held.
+func (o *object) allocatedBytes() (uint64, error) {
+	if len(o.allocated) == 0 {
+		return allocatedBytes(o.keeper)
+	}
+	xs, err := o.extents()
+	var n uint64
+	for _, x := range xs {
+		n += x.end - x.start
+	}
+	return n, err
+}
+
+// pagesOf is the whole pages that hold a byte of [off, off+n).
+func pagesOf(off, n uint64) extent {
+	return extent{off &^ (pageSize - 1), roundUp(off+n, pageSize)}
+}

@@ -1,0 +1,316 @@
+package emu
+
+import (
+	"strconv"
+	"syscall"
+
+	"pmemlab/pmem2/platform"
+)
+
+// mapping is what the machine knows of a range that was mapped through it.
+type mapping struct {
+	obj    *object // nil: anonymous memory
+	off    uint64  // of the object, where the range begins
+	prot   int
+	shared bool
+	sync   bool // MAP_SYNC took effect
+}
+
+// advance is the mapping of what begins n bytes into the range.
+func (mp mapping) advance(n uint64) mapping {
+	if mp.obj != nil {
+		mp.off += n
+	}
+	return mp
+}
+
+func (mp mapping) name() string {
+	if mp.obj == nil {
+		return "anonymous memory"
+	}
+	return mp.obj.name + " from " + strconv.FormatUint(mp.off, 10)
+}
+
+func procFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// pastEnd is a file offset behind the end of every device.
+const pastEnd = 1 << 62
+
+const hugePage = 2 << 20
+
+// taskSize is how many bytes of address space a process of the machine has.
+func (m *Machine) taskSize() uint64 {
+	if m.cfg.Model == Arm64 {
+		return 1 << 48
+	}
+	return 1<<47 - pageSize
+}
+
+// Mmap is mmap(2), by the rules that are measured for the object. What it maps is a
+// mapping of the object's memfd.
+func (m *Machine) Mmap(addr uintptr, length uint64, prot, flags, fd int, off int64) (uintptr, error) {
+	if flags&platform.MapAnonymous != 0 {
+		return m.mmapAnonymous(addr, length, prot, flags, fd, off)
+	}
+	if off%pageSize != 0 { // before the kernel looks at the descriptor
+		return 0, syscall.EINVAL
+	}
+	o, through, err := m.lookup(fd)
+	if err != nil {
+		return 0, err
+	}
+	if through {
+		return m.host.Mmap(addr, length, prot, flags, fd, off)
+	}
+	openFlags, err := m.host.GetFL(fd)
+	if err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cfg.NoSharedValidate {
+		flags &^= platform.MapFixedNoreplace | platform.MapSync
+	}
+	noreplace := flags&platform.MapFixedNoreplace != 0
+	replace := flags&platform.MapFixed != 0 && !noreplace
+	call := mmapCall{
+		openFlags: openFlags, addr: addr, length: length, prot: prot, flags: flags, off: off,
+		oldKernel: m.cfg.NoSharedValidate, taskSize: m.taskSize(),
+	}
+	place := placement{m: m, addr: addr, n: roundUp(length, pageSize)}
+	defer place.giveBack()
+	// Whether a place is taken only the host knows: ask it by reserving the place.
+	switch {
+	case noreplace:
+		call.occupied = !place.reserve(platform.MapFixedNoreplace)
+	case !replace && addr >= pageSize && o.align > pageSize:
+		call.occupied = !place.reserve(0)
+	}
+	errno, late := mmapRules(o.mmapObject(), call)
+	if errno != 0 && !late {
+		return 0, errno
+	}
+	if replace {
+		if !m.cutsAligned(addr, place.n) {
+			return 0, syscall.ENOMEM
+		}
+		if late { // the hole: the kernel unmaps before it asks the object
+			if err := m.host.Munmap(addr, place.n); err != nil {
+				return 0, err
+			}
+			m.forget(addr, place.n)
+		}
+	}
+	if late {
+		return 0, errno
+	}
+	return m.mapObject(&place, o, call, fd)
+}
+
+// mmapObject is what mmapRules needs to know of o. mu must be held.
+func (o *object) mmapObject() mmapObject {
+	mo := mmapObject{class: o.class, align: o.align, appendOnly: o.appendOnly}
+	switch o.class {
+	case classDevDax:
+		mo.knowsSync, mo.syncs = true, true
+	case classRegular:
+		mo.knowsSync = o.fs.onBlocks()
+		mo.syncs = o.fs.cfg.DAX && !o.fs.cfg.VirtioPmem
+	}
+	return mo
+}
+
+// mapObject does what the rules allow. mu must be held.
+func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (uintptr, error) {
+	mp := mapping{obj: o, off: uint64(c.off), prot: c.prot}
+	hostFlags := platform.MapShared
+	if c.flags&platform.MapType == platform.MapPrivate {
+		hostFlags = platform.MapPrivate
+	}
+	mp.shared = hostFlags == platform.MapShared
+	mp.sync = c.flags&platform.MapSync != 0 && o.mmapObject().syncs && mp.shared
+	// MAP_POPULATE would take memory for all of a sparse object.
+	hostFlags |= c.flags &^ (platform.MapType | platform.MapFixed | platform.MapFixedNoreplace |
+		platform.MapSync | platform.MapPopulate)
+	hostOff := c.off
+	switch o.class {
+	case classZero:
+		hostFlags |= platform.MapAnonymous
+		fd, hostOff = -1, 0
+	case classDevDax:
+		mp.off &^= o.align - 1 // the page tables of a huge page hold no smaller offset
+		if hostOff = int64(mp.off); mp.off >= o.size {
+			hostOff = pastEnd // all of it is, and some offsets no file can have
+		}
+	}
+	asked := c.flags & (platform.MapFixed | platform.MapFixedNoreplace)
+	if c.addr < pageSize && asked == 0 { // no hint, or one that rounds to none
+		place.find(o.congruence(), uint64(c.off))
+	}
+	if place.reserved {
+		asked = platform.MapFixed
+	}
+	hostFlags |= asked
+	at, err := m.host.Mmap(place.addr, c.length, c.prot, hostFlags, fd, hostOff)
+	if err != nil {
+		return 0, err
+	}
+	if o.class == classDevDax && uint64(c.off) != mp.off && uint64(c.off) < o.size {
+		// The driver looks whether a whole huge page from the offset as it was given
+		// is inside the device; what was rounded down isn't asked.
+		broken := (o.size - uint64(c.off)) / o.align * o.align
+		if broken < place.n {
+			_, err = m.host.Mmap(at+uintptr(broken), min(o.align, place.n-broken), c.prot,
+				hostFlags|platform.MapFixed, fd, pastEnd)
+			if err != nil {
+				_ = m.host.Munmap(at, place.n)
+				return 0, err
+			}
+		}
+	}
+	place.reserved = false // it is the mapping now
+	m.forget(at, place.n)
+	m.maps.Insert(at, place.n, mp)
+	return at, nil
+}
+
+// congruence is the number of bytes that the kernel likes addresses and offsets of
+// mappings of o to agree in; 0 if it doesn't care.
+func (o *object) congruence() uint64 {
+	switch {
+	case o.class == classDevDax && o.align > pageSize:
+		return o.align
+	case o.class == classRegular && o.fs.onBlocks():
+		return hugePage
+	}
+	return 0
+}
+
+// placement is the search for the address of a mapping of n bytes.
+type placement struct {
+	m        *Machine
+	addr     uintptr
+	n        uint64
+	reserved bool // [addr, addr+n) is ours and empty
+}
+
+const reservation = platform.MapPrivate | platform.MapAnonymous | platform.MapNoreserve
+
+// reserve takes the range at addr and says whether it was free. Where the range makes
+// no sense it takes nothing and says that it is free: the rules say what is wrong.
+func (p *placement) reserve(flags int) bool {
+	if p.n == 0 || p.n > p.m.taskSize() || uint64(p.addr) > p.m.taskSize()-p.n ||
+		flags != 0 && p.addr%pageSize != 0 {
+		return flags != 0
+	}
+	want := p.addr &^ (pageSize - 1)
+	at, err := p.m.host.Mmap(want, p.n, platform.ProtNone, reservation|flags, -1, 0)
+	if err != nil {
+		return err != syscall.EEXIST && flags != 0
+	}
+	if at != want {
+		_ = p.m.host.Munmap(at, p.n)
+		return false
+	}
+	p.addr, p.reserved = at, true
+	return true
+}
+
+// find takes a range whose address agrees with off modulo align, if the mapping is so
+// large that the kernel cares. Without one the host chooses.
+func (p *placement) find(align, off uint64) {
+	if align == 0 || p.n > p.m.taskSize()-align || roundUp(off, align) < off {
+		return
+	}
+	if end := off + p.n; end < off || end < roundUp(off, align)+align {
+		return
+	}
+	at, err := p.m.host.Mmap(0, p.n+align, platform.ProtNone, reservation, -1, 0)
+	if err != nil {
+		return
+	}
+	skip := (off - uint64(at)) & (align - 1)
+	if skip > 0 {
+		_ = p.m.host.Munmap(at, skip)
+	}
+	p.addr, p.reserved = at+uintptr(skip), true
+	_ = p.m.host.Munmap(p.addr+uintptr(p.n), align-skip)
+}
+
+// giveBack frees a reservation that nothing was mapped over.
+func (p *placement) giveBack() {
+	if p.reserved {
+		_ = p.m.host.Munmap(p.addr, p.n)
+	}
+}
+
+func (m *Machine) mmapAnonymous(addr uintptr, length uint64, prot, flags, fd int, off int64) (uintptr, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := roundUp(length, pageSize)
+	if m.cfg.NoSharedValidate {
+		flags &^= platform.MapFixedNoreplace
+	}
+	replaces := flags&platform.MapFixed != 0 && flags&platform.MapFixedNoreplace == 0
+	if replaces && !m.cutsAligned(addr, n) {
+		return 0, syscall.ENOMEM
+	}
+	at, err := m.host.Mmap(addr, length, prot, flags, fd, off)
+	if err != nil {
+		return 0, err
+	}
+	m.forget(at, n)
+	m.maps.Insert(at, n, mapping{prot: prot, shared: flags&platform.MapType == platform.MapShared})
+	return at, nil
+}
+
+// cutsAligned says whether cutting [addr, addr+n) out cuts device DAX mappings at
+// multiples of their alignment only. mu must be held.
+func (m *Machine) cutsAligned(addr uintptr, n uint64) bool {
+	for _, cut := range [2]uintptr{addr, addr + uintptr(n)} {
+		e, ok := m.maps.At(cut)
+		if ok && e.Addr < cut && e.Value.obj != nil && e.Value.obj.class == classDevDax &&
+			uint64(cut)%e.Value.obj.align != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// forget strikes out what was mapped in [addr, addr+n). mu must be held.
+func (m *Machine) forget(addr uintptr, n uint64) {
+	for _, e := range m.maps.Remove(addr, n) {
+		m.release(e.Value.obj)
+	}
+}
+
+// Munmap is munmap(2). EINVAL: it would cut a device DAX mapping elsewhere than at a
+// multiple of the device's alignment.
+func (m *Machine) Munmap(addr uintptr, length uint64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := roundUp(length, pageSize)
+	if n != 0 && !m.cutsAligned(addr, n) {
+		return syscall.EINVAL
+	}
+	if err := m.host.Munmap(addr, length); err != nil {
+		return err
+	}
+	m.forget(addr, n)
+	return nil
+}
+
+// Msync is msync(2). EINVAL: MS_SYNC on device DAX, which has no fsync.
+func (m *Machine) Msync(addr uintptr, length uint64, flags int) error {
+	if flags&platform.MsSync != 0 {
+		m.mu.Lock()
+		for e := range m.maps.Overlapping(addr, roundUp(length, pageSize)) {
+			if e.Value.obj != nil && e.Value.obj.class == classDevDax {
+				m.mu.Unlock()
+				return syscall.EINVAL
+			}
+		}
+		m.mu.Unlock()
+	}
+	return m.host.Msync(addr, length, flags)
+}

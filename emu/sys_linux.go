@@ -1,0 +1,38 @@
+package emu
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// newMemfd makes an empty memfd. Its name shows in /proc/self/maps.
+func newMemfd(name string) (int, error) {
+	return unix.MemfdCreate("pmemlab:"+name, unix.MFD_CLOEXEC)
+}
+
+// allocatedBytes is how much memory a memfd takes, in bytes.
+func allocatedBytes(fd int) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Blocks) * 512, nil
+}
+
+// dataExtent finds the first range of data of a memfd that ends after from. It
+// moves the file offset of the descriptor. There is none if start equals end.
+func dataExtent(fd int, from uint64) (start, end uint64, err error) {
+	at, err := unix.Seek(fd, int64(from), unix.SEEK_DATA)
+	if err == syscall.ENXIO {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	to, err := unix.Seek(fd, at, unix.SEEK_HOLE)
+	if err != nil {
+		return 0, 0, err
+	}
+	return uint64(at), uint64(to), nil
+}

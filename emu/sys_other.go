@@ -1,0 +1,17 @@
+//go:build !linux
+
+package emu
+
+import (
+	"errors"
+	"runtime"
+)
+
+// The emulated machine stands on memfds, which Linux alone has.
+var errNotSupported = errors.New("emu: not supported on " + runtime.GOOS)
+
+func newMemfd(string) (int, error) { return -1, errNotSupported }
+
+func allocatedBytes(int) (uint64, error) { return 0, errNotSupported }
+
+func dataExtent(int, uint64) (start, end uint64, err error) { return 0, 0, errNotSupported }
