@@ -1,0 +1,174 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"pmemlab/conformance/report"
+)
+
+// attempt runs a case once, in one variant.
+type attempt struct {
+	subject Subject
+	target  Target
+	variant string
+	c       Case
+	timeout time.Duration
+}
+
+// run makes a place, runs the case there, cleans up and looks at what is left.
+func (a attempt) run() report.Case {
+	before := mapped()
+	env, err := a.target.NewEnv(a.variant)
+	if err != nil {
+		return a.result(report.Error, fmt.Sprintf("no place to run: %v", err), nil)
+	}
+	t := &T{Env: env, subject: a.subject}
+	deadline := time.After(a.timeout)
+	finished := t.guarded(deadline, func() {
+		t.Lib = a.subject.On(env.Machine())
+		a.c.Run(t)
+	})
+	for finished {
+		t.mu.Lock()
+		n := len(t.cleanups)
+		if n == 0 {
+			t.mu.Unlock()
+			break
+		}
+		f := t.cleanups[n-1]
+		t.cleanups = t.cleanups[:n-1]
+		t.mu.Unlock()
+		finished = t.guarded(deadline, f)
+	}
+	if finished {
+		finished = t.guarded(deadline, func() { t.closeEnv(env) })
+	}
+	if finished {
+		if left := unmapLeft(before); left != nil {
+			t.conclude(report.Fail, (&LeakError{left}).Error())
+		}
+	}
+	if !finished {
+		// Something of the case still runs: its place is left to it.
+		t.conclude(report.Error, fmt.Sprintf("not at its end after %v", a.timeout))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tellInjected()
+	if t.status == "" {
+		t.status = report.Pass
+	}
+	return a.result(t.status, t.reason, slices.Clone(t.calls))
+}
+
+func (a attempt) result(s report.Status, reason string, calls []Call) report.Case {
+	if calls == nil {
+		calls = []Call{}
+	}
+	return report.Case{Name: a.c.Name, Variant: a.variant, Status: s, Reason: reason, Calls: calls}
+}
+
+// closeEnv tells leaks from a suite that can't clean up.
+func (t *T) closeEnv(env Env) {
+	err := env.Close()
+	if err == nil {
+		return
+	}
+	var leak *LeakError
+	if errors.As(err, &leak) {
+		t.conclude(report.Fail, leak.Error())
+		if err.Error() == leak.Error() {
+			return
+		}
+	}
+	t.conclude(report.Error, fmt.Sprintf("the place can't be closed: %v", err))
+}
+
+// guarded calls f in a goroutine of its own, which f may leave, and reports whether
+// it ended in time. A memory fault is the subject's doing, since it made the
+// mapping; any other panic is the fault of whoever's code it came from.
+func (t *T) guarded(deadline <-chan time.Time, f func()) (finished bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			r := recover()
+			if r == nil {
+				return
+			}
+			status, where := report.Fail, panicOrigin()
+			what := fmt.Sprintf("panic: %v", r)
+			if fault, ok := r.(interface{ Addr() uintptr }); ok {
+				what = fmt.Sprintf("memory fault at %#x", fault.Addr())
+			} else if where.suite {
+				status = report.Error
+			}
+			t.conclude(status, fmt.Sprintf("%s, in %s (%s:%d)", what, where.function, where.file, where.line))
+		}()
+		debug.SetPanicOnFault(true)
+		f()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-deadline:
+		return false
+	}
+}
+
+// origin is where a panic came from.
+type origin struct {
+	function, file string
+	line           int
+	suite          bool
+}
+
+// suitePackages are those whose panics are no fault of a subject.
+var suitePackages = []string{"pmemlab/conformance", "pmemlab/emu", "pmemlab/pmem2/platform/ledger"}
+
+// panicOrigin is the innermost function outside of the standard library. It is
+// called while a panic is under way, by the deferred function that recovered it.
+func panicOrigin() origin {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	panicking := false
+	for {
+		f, more := frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			panicking = true
+		case panicking && !inStandardLibrary(f.Function):
+			return origin{f.Function, f.File[strings.LastIndex(f.File, "/")+1:], f.Line, inSuite(f.Function)}
+		}
+		if !more {
+			return origin{function: "an unknown function", suite: true}
+		}
+	}
+}
+
+func inSuite(function string) bool {
+	pkg := packageOf(function)
+	return slices.ContainsFunc(suitePackages, func(p string) bool {
+		return pkg == p || pkg == p+"_test" || strings.HasPrefix(pkg, p+"/")
+	})
+}
+
+// inStandardLibrary goes by the path: another module's begins with a domain.
+func inStandardLibrary(function string) bool {
+	pkg := packageOf(function)
+	first, _, _ := strings.Cut(pkg, "/")
+	return !strings.Contains(first, ".") && first != "main" && first != "pmemlab"
+}
+
+// packageOf is the import path of a function's package.
+func packageOf(function string) string {
+	slash := strings.LastIndex(function, "/") + 1
+	name, _, _ := strings.Cut(function[slash:], ".")
+	return function[:slash] + name
+}

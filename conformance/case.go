@@ -1,0 +1,205 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"pmemlab/conformance/report"
+	"pmemlab/pmem2"
+	"pmemlab/pmem2/platform"
+)
+
+// Case checks rows of the contract. It is a plain function, so that any runner
+// can call it on any subject and target.
+type Case struct {
+	// Name is unique: the page, a slash, and what is checked.
+	Name string
+	// Rows are the ids of the rows that the case checks. If it fails, all fail.
+	Rows []string
+	// Needs is what it needs beyond what the rows say.
+	Needs []Need
+	// Run checks. It returns when everything holds, or leaves through T.
+	Run func(t *T)
+}
+
+// Call is one line of evidence: what was called and what came of it.
+type Call = report.Call
+
+// T is what a running case is given.
+type T struct {
+	// Lib is the library under test on the machine of Env.
+	Lib Library
+	// Env makes files and devices.
+	Env Env
+
+	subject Subject
+
+	mu       sync.Mutex
+	calls    []Call
+	injected []*injection
+	cleanups []func()
+	status   report.Status // empty while nothing was said
+	reason   string
+}
+
+// Machine is the platform under the library.
+func (t *T) Machine() platform.Platform { return t.Env.Machine() }
+
+// Failf says that the subject is wrong and ends the case.
+func (t *T) Failf(format string, args ...any) { t.leave(report.Fail, format, args...) }
+
+// Brokenf says that the suite couldn't do its work and ends the case.
+func (t *T) Brokenf(format string, args ...any) { t.leave(report.Error, format, args...) }
+
+// NotSupportedf says that this place lacks something that is no Need, and ends the
+// case.
+func (t *T) NotSupportedf(format string, args ...any) {
+	t.leave(report.NotSupported, format, args...)
+}
+
+// NotApplicablef says that the subject has nothing that could be checked, and ends
+// the case. Which rows are not applicable is the contract's to say: for any other
+// row this is an error.
+func (t *T) NotApplicablef(format string, args ...any) {
+	t.leave(report.NotApplicable, format, args...)
+}
+
+// leave ends the calling goroutine, which must be that of the case.
+func (t *T) leave(s report.Status, format string, args ...any) {
+	t.conclude(s, fmt.Sprintf(format, args...))
+	runtime.Goexit()
+}
+
+// conclude keeps the worst that was said, the first of it.
+func (t *T) conclude(s report.Status, reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.status == "" || s.Worse(t.status) {
+		t.status, t.reason = s, reason
+	}
+}
+
+// Check ends the case unless ok.
+func (t *T) Check(ok bool, format string, args ...any) {
+	if !ok {
+		t.Failf(format, args...)
+	}
+}
+
+// Expect compares the outcome of a call with the one that the contract wants and
+// ends the case if they differ. call is how the report shows it, with the
+// arguments: "NewMap(offset 100)".
+func (t *T) Expect(want string, err error, call string, args ...any) {
+	call = fmt.Sprintf(call, args...)
+	got := t.Lib.Outcome(err)
+	call += t.takeInjected()
+	t.evidence(call, got)
+	if got != want {
+		t.Failf("%s: got %s (%v), want %s", call, got, err, want)
+	}
+}
+
+// Must is Expect of success.
+func (t *T) Must(err error, call string, args ...any) { t.Expect("0", err, call, args...) }
+
+// Note adds a line of evidence that is no call: what was looked at, what was seen.
+func (t *T) Note(what, seen string, args ...any) {
+	t.evidence(what, fmt.Sprintf(seen, args...))
+}
+
+func (t *T) evidence(call, outcome string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls = append(t.calls, Call{Call: call, Outcome: outcome})
+}
+
+// Cleanup calls f when the case has ended, the last one first.
+func (t *T) Cleanup(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cleanups = append(t.cleanups, f)
+}
+
+// suite ends the case as broken if the suite's own work failed, as not supported
+// if the place doesn't have what was asked for.
+func (t *T) suite(err error, what string, args ...any) {
+	if err == nil {
+		return
+	}
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) {
+		t.NotSupportedf("%s: %s", fmt.Sprintf(what, args...), unavailable.What)
+	}
+	t.Brokenf("%s: %v", fmt.Sprintf(what, args...), err)
+}
+
+// Open opens an object and closes the descriptor when the case has ended, unless
+// it's closed by then.
+func (t *T) Open(o Object, flags int) int {
+	fd, err := o.Open(flags)
+	t.suite(err, "open %s with flags %#x", o.Path(), flags)
+	t.Cleanup(func() {
+		// If it has been closed, the number may belong to somebody else by now.
+		held, ok := t.Machine().(interface{ Holds(fd int) bool })
+		if !ok || held.Holds(fd) {
+			_ = t.Machine().Close(fd)
+		}
+	})
+	return fd
+}
+
+// FileFD is a fresh file of size bytes, open for reading and writing.
+func (t *T) FileFD(size uint64) int {
+	o, err := t.Env.File(size)
+	t.suite(err, "file of %d bytes", size)
+	return t.Open(o, platform.ORdwr)
+}
+
+// Source is a source of the descriptor.
+func (t *T) Source(fd int) Source {
+	s, err := t.Lib.SourceFromFD(fd)
+	t.Must(err, "SourceFromFD(%d)", fd)
+	return s
+}
+
+// FileSource is a source of a fresh file of size bytes.
+func (t *T) FileSource(size uint64) Source { return t.Source(t.FileFD(size)) }
+
+// Config is a config that takes any granularity.
+func (t *T) Config() Config {
+	c, err := t.Lib.NewConfig()
+	t.Must(err, "NewConfig()")
+	t.Must(c.SetRequiredStoreGranularity(pmem2.GranularityPage), "SetRequiredStoreGranularity(PAGE)")
+	return c
+}
+
+// Map maps and deletes the map when the case has ended, unless it's gone by then.
+func (t *T) Map(cfg Config, src Source) Map {
+	m, err := t.Lib.NewMap(cfg, src)
+	t.Must(err, "NewMap()")
+	t.Check(m != nil, "NewMap succeeds and returns no map")
+	t.Cleanup(func() { _ = m.Delete() })
+	return m
+}
+
+// NoMap expects NewMap to fail and to return no map.
+func (t *T) NoMap(want string, cfg Config, src Source, call string, args ...any) {
+	m, err := t.Lib.NewMap(cfg, src)
+	if m != nil { // it mustn't outlive the case
+		t.Cleanup(func() { _ = m.Delete() })
+	}
+	t.Expect(want, err, "NewMap("+call+")", args...)
+	t.Check(m == nil, "NewMap fails and returns a map all the same")
+}
+
+// Reservation reserves and gives back when the case has ended, unless it's gone
+// by then.
+func (t *T) Reservation(addr uintptr, size uint64) Reservation {
+	r, err := t.Lib.NewVMReservation(addr, size)
+	t.Must(err, "NewVMReservation(%#x, %d)", addr, size)
+	t.Check(r != nil, "NewVMReservation succeeds and returns no reservation")
+	t.Cleanup(func() { _ = r.Delete() })
+	return r
+}

@@ -1,0 +1,8 @@
+package conformance
+
+import "slices"
+
+// Cases returns every case, for any subject and target.
+func Cases() []Case {
+	return slices.Concat(mapCases(), configCases(), sourceCases(), reservationCases())
+}

@@ -1,0 +1,363 @@
+package conformance
+
+import (
+	"fmt"
+
+	"pmemlab/pmem2"
+	"pmemlab/pmem2/platform"
+)
+
+// mapDeleteCases checks pmem2_map_delete(3).
+func mapDeleteCases() []Case {
+	return []Case{
+		{
+			Name: "pmem2_map_delete/removes the mapping",
+			Rows: []string{"pmem2_map_delete/removes-mapping", "pmem2_map_delete/zero-on-success"},
+			Run:  mapDeleteRemoves,
+		},
+		{
+			Name:  "pmem2_map_delete/puts the reservation's placeholder back",
+			Rows:  []string{"pmem2_map_delete/removes-mapping", "pmem2_map_delete/zero-on-success"},
+			Needs: []Need{NeedReservation},
+			Run:   mapDeleteInReservation,
+		},
+		{
+			Name:  "pmem2_map_delete/releases the object",
+			Rows:  []string{"pmem2_map_delete/releases-object-and-nulls"},
+			Needs: []Need{NeedReservation},
+			Run:   mapDeleteReleases,
+		},
+		{
+			Name:  "pmem2_map_delete/deleted twice",
+			Rows:  []string{"pmem2_map_delete/PMEM2_E_MAPPING_NOT_FOUND#1", "pmem2_map_delete/zero-on-success"},
+			Needs: []Need{NeedReservation},
+			Run:   mapDeleteTwice,
+		},
+		{
+			Name: "pmem2_map_delete/munmap fails",
+			Rows: []string{
+				"pmem2_map_delete/-EINVAL#1", "pmem2_map_delete/failure-changes-nothing", "pmem2_map_delete/zero-on-success",
+			},
+			Needs: []Need{NeedFaultInjection},
+			Run:   mapDeleteMunmapFails,
+		},
+		{
+			Name:  "pmem2_map_delete/placeholder can't be mapped",
+			Rows:  []string{"pmem2_map_delete/-ENOMEM#1", "pmem2_map_delete/failure-changes-nothing"},
+			Needs: []Need{NeedReservation, NeedFaultInjection},
+			Run:   mapDeletePlaceholderFails,
+		},
+		{
+			Name:  "pmem2_map_delete/placeholder can't be moved",
+			Rows:  []string{"pmem2_map_delete/failure-changes-nothing"},
+			Needs: []Need{NeedReservation, NeedFaultInjection},
+			Run:   mapDeleteMremapFails,
+		},
+		{
+			Name: "pmem2_map_delete/keeps the caller's own mapping",
+			Rows: []string{"pmem2_map_delete/keeps-user-mapping", "pmem2_map_from_existing/delete-only-frees-object"},
+			Run:  mapDeleteKeepsOwn,
+		},
+	}
+}
+
+func mapDeleteRemoves(t *T) {
+	page := mapPage(t)
+	fd, content := mapPatternFile(t, 16*page, 0)
+	src := t.Source(fd)
+	witness := mapMade(t, mapSpec{}, src)
+	for _, s := range []mapSpec{
+		{},
+		{length: page},
+		{offset: 15 * page},
+		{offset: page, length: 3 * page},
+		{sharing: pmem2.Private},
+		{prot: pmem2.ProtRead},
+	} {
+		m := mapMade(t, s, src)
+		addr, n := m.Address(), m.Size()
+		if s.prot == 0 {
+			m.Bytes()[0] ^= 0xff
+			t.Must(m.Persist(m.Bytes()[:1]), "Persist(1 byte)")
+		}
+		if s.prot == 0 && s.sharing == pmem2.Shared {
+			content[s.offset] ^= 0xff
+		}
+		mapDeleted(t, m)
+		mapGone(t, fd, addr, n, fmt.Sprintf("the deleted map (%v)", s))
+		// The data is in the file, and another map of it is left alone.
+		mapFileHolds(t, fd, content, 0, "the file after a map was deleted")
+		mapSame(t, witness.Bytes(), content, "another map of the file")
+	}
+	addr := witness.Address()
+	mapDeleted(t, witness)
+	mapGone(t, fd, addr, 16*page, "the last map")
+	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+
+	// An unaligned file is unmapped to the end of its last page.
+	odd := t.FileFD(page + 1)
+	m := mapMade(t, mapSpec{}, t.Source(odd))
+	mapDeleted(t, m)
+	t.Check(len(mapAreasOf(t, odd)) == 0, "the unaligned file is still mapped")
+
+	// Anonymous memory is shared with nobody, so that nothing of it may be seen again.
+	src = mapAnon(t, 16*page)
+	m = mapMade(t, mapSpec{}, src)
+	addr = m.Address()
+	copy(m.Bytes(), mapPattern(16*page, 0))
+	mapDeleted(t, m)
+	if t.Faults(addr, false) {
+		t.Note("reading the deleted anonymous map", "a memory fault")
+	}
+	for _, b := range mapMade(t, mapSpec{}, src).Bytes() {
+		t.Check(b == 0, "a new anonymous map holds %#x, want 0", b)
+	}
+}
+
+func mapDeleteInReservation(t *T) {
+	page := mapPage(t)
+	r := t.Reservation(0, 32*page)
+	base := r.Address()
+	fd, content := mapPatternFile(t, 8*page, 0)
+	src := t.Source(fd)
+	place := func(at uint64) Map { return mapMade(t, mapSpec{reservation: r, at: at}, src) }
+	for range 3 { // the place can be mapped again
+		before, amid, behind := place(0), place(8*page), place(16*page)
+		mapDeleted(t, amid)
+		mapHeld(t, base+uintptr(8*page), 8*page, "the place of the deleted map")
+		mapSame(t, before.Bytes(), content, "the map before it")
+		mapSame(t, behind.Bytes(), content, "the map behind it")
+		found, err := r.MapFind(8*page, 8*page)
+		t.Expect("PMEM2_E_MAPPING_NOT_FOUND", err, "MapFind(%#x, %#x)", 8*page, 8*page)
+		t.Check(found == nil, "the deleted map is found in the reservation")
+		t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Delete(), "reservation.Delete()")
+
+		// Another may lie there now, across its borders only when they are free.
+		mapRefused(t, "PMEM2_E_MAPPING_EXISTS", mapSpec{reservation: r, at: 7 * page, length: 2 * page}, src)
+		mapDeleted(t, place(8*page))
+		mapDeleted(t, before)
+		mapDeleted(t, behind)
+		mapUnreserved(t, r, "the reservation without maps")
+	}
+	for _, src := range []Source{t.FileSource(page + 1), mapAnon(t, page+1)} {
+		m := mapMade(t, mapSpec{reservation: r, at: page}, src)
+		mapDeleted(t, m)
+		mapUnreserved(t, r, "the reservation after an unaligned map")
+	}
+	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+	t.Must(r.Delete(), "reservation.Delete()")
+}
+
+// mapReleased expects a map to be as one that has been deleted: no object.
+func mapReleased(t *T, m Map) {
+	t.Check(m.Address() == 0, "Address() of a deleted map is %#x, want 0", m.Address())
+	t.Check(m.Size() == 0, "Size() of a deleted map is %d, want 0", m.Size())
+	t.Check(len(m.Bytes()) == 0, "Bytes() of a deleted map has %d bytes", len(m.Bytes()))
+	b, source := []byte("mine"), []byte("more")
+	for _, call := range []struct {
+		name string
+		f    func() error
+	}{
+		{"Persist", func() error { return m.Persist(b) }},
+		{"Flush", func() error { return m.Flush(b) }},
+		{"Drain", m.Drain},
+		{"Memmove", func() error { return m.Memmove(b, source, 0) }},
+		{"Memcpy", func() error { return m.Memcpy(b, source, 0) }},
+		{"Memset", func() error { return m.Memset(b, 'x', 0) }},
+	} {
+		err := call.f()
+		t.Note(call.name+" of a deleted map", "%s", t.Lib.Outcome(err))
+		t.Check(err != nil, "%s of a deleted map succeeds", call.name)
+		t.Check(string(b) == "mine", "%s of a deleted map stores", call.name)
+	}
+}
+
+func mapDeleteReleases(t *T) {
+	page := mapPage(t)
+	fd := t.FileFD(4 * page)
+	src := t.Source(fd)
+	cfg := mapSpec{}.config(t)
+	r := t.Reservation(0, 8*page)
+	first, second := t.Map(cfg, src), t.Map(cfg, src)
+	reserved := mapMade(t, mapSpec{reservation: r}, src)
+	wrapped := mapWrapped(t, src, mapOwn(t, fd, page), page, pmem2.GranularityPage)
+	for _, m := range []Map{first, reserved, wrapped} {
+		mapDeleted(t, m)
+		mapReleased(t, m)
+	}
+	// Only the map is gone: not the others, the source or the config.
+	t.Check(second.Address() != 0 && second.Size() == 4*page, "the other map is %d bytes at %#x", second.Size(), second.Address())
+	second.Bytes()[0] = 'x'
+	t.Must(second.Persist(second.Bytes()[:1]), "Persist(1 byte) of the other map")
+	mapDeleted(t, t.Map(cfg, src))
+}
+
+func mapDeleteTwice(t *T) {
+	const want = "PMEM2_E_MAPPING_NOT_FOUND"
+	page := mapPage(t)
+	fd, content := mapPatternFile(t, 4*page, 0)
+	src := t.Source(fd)
+	m := mapMade(t, mapSpec{}, src)
+	mapDeleted(t, m)
+	for range 3 {
+		t.Expect(want, m.Delete(), "Delete() of a deleted map")
+	}
+
+	// Nor does it touch what has taken the place since.
+	r := t.Reservation(0, 8*page)
+	old := mapMade(t, mapSpec{reservation: r, at: page}, src)
+	mapDeleted(t, old)
+	t.Expect(want, old.Delete(), "Delete() of a deleted map in a reservation")
+	mapUnreserved(t, r, "the reservation")
+	heir := mapMade(t, mapSpec{reservation: r, at: page}, src)
+	t.Expect(want, old.Delete(), "Delete() of a deleted map whose place is taken")
+	mapSame(t, heir.Bytes(), content, "the map that has taken the place")
+	mapCovers(t, heir.Address(), 4*page, "rw-s", "the map that has taken the place")
+	found, err := r.MapFindFirst()
+	t.Must(err, "MapFindFirst()")
+	t.Check(found == heir, "another map than the one in the reservation is found")
+	mapDeleted(t, heir)
+
+	own := mapOwn(t, fd, 4*page)
+	old = mapWrapped(t, src, own, 4*page, pmem2.GranularityPage)
+	mapDeleted(t, old)
+	t.Expect(want, old.Delete(), "Delete() of a deleted map of the caller's own memory")
+	heir = mapWrapped(t, src, own, 4*page, pmem2.GranularityPage)
+	t.Expect(want, old.Delete(), "Delete() of a deleted map whose memory is wrapped again")
+	mapNotWrapped(t, "PMEM2_E_MAPPING_EXISTS", src, own, page, pmem2.GranularityPage) // still registered
+	mapDeleted(t, heir)
+	mapSame(t, platform.Bytes(own, 4*page), content, "the caller's own memory")
+}
+
+// mapFailingDelete makes a map whose Delete fails once, at the n-th of the calls that
+// the predicate names, for the first n at which that is so. It returns nil if no such
+// call is part of Delete. The fault is over when it returns.
+func mapFailingDelete(t *T, fd int, errno, predicate string, reserved bool) (Map, Reservation) {
+	page := mapPage(t)
+	for n := range 10 {
+		t.Lib = t.Inject(fmt.Sprintf("(%s (And %s (OnIndex %d)))", errno, predicate, n))
+		src, s := t.Source(fd), mapSpec{offset: page, length: 2 * page}
+		if reserved {
+			r, err := t.Lib.NewVMReservation(0, 8*page)
+			if err != nil {
+				continue // the n-th call is one of the reservation's
+			}
+			t.Cleanup(func() { _ = r.Delete() })
+			s.reservation, s.at = r, 3*page
+		}
+		m, err := t.Lib.NewMap(s.config(t), src)
+		mapAtEnd(t, m)
+		if err != nil {
+			continue // or one of NewMap's
+		}
+		addr, g := m.Address(), m.StoreGranularity()
+		if err = m.Delete(); err == nil {
+			return nil, s.reservation
+		}
+		t.Expect("-"+errno, err, "Delete()")
+		t.Check(m.Address() == addr && m.Size() == 2*page && m.StoreGranularity() == g,
+			"a failing Delete leaves a map of %d bytes at %#x with granularity %v; it had %d at %#x with %v",
+			m.Size(), m.Address(), m.StoreGranularity(), 2*page, addr, g)
+		return m, s.reservation
+	}
+	t.Brokenf("the first 10 calls of %s are none of Delete's", predicate)
+	return nil, nil
+}
+
+// mapStillUsable expects the map of mapFailingDelete to be as good as before, and to
+// be deleted by another call.
+func mapStillUsable(t *T, fd int, content []byte, m Map, r Reservation) {
+	page := mapPage(t)
+	mapCovers(t, m.Address(), 2*page, "rw-s", "the map that couldn't be deleted")
+	t.Check(len(mapAreasOf(t, fd)) == 1, "the file is mapped as %v, want once", mapAreasOf(t, fd))
+	mapSame(t, m.Bytes(), content[page:3*page], "the map that couldn't be deleted")
+	m.Bytes()[0] ^= 0xff
+	content[page] ^= 0xff
+	t.Must(m.Persist(m.Bytes()[:1]), "Persist(1 byte)")
+	t.Must(m.Memset(m.Bytes()[page:page+100], 7, 0), "Memset(100 bytes)")
+	for i := range 100 {
+		content[2*page+uint64(i)] = 7
+	}
+	mapFileHolds(t, fd, content, 0, "the file of the map that couldn't be deleted")
+	// It is still registered, so that nobody else gets the place.
+	src := t.Source(fd)
+	mapNotWrapped(t, "PMEM2_E_MAPPING_EXISTS", src, m.Address(), 1, pmem2.GranularityPage)
+	addr := m.Address()
+	if r == nil {
+		mapDeleted(t, m)
+		mapGone(t, fd, addr, 2*page, "the map that was deleted in the end")
+		t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+		return
+	}
+	mapRefused(t, "PMEM2_E_MAPPING_EXISTS", mapSpec{reservation: r, at: 4 * page, length: page}, src)
+	found, err := r.MapFind(3*page, 0)
+	t.Must(err, "MapFind(%#x, 0)", 3*page)
+	t.Check(found == m, "another map than the one that couldn't be deleted is found in the reservation")
+	mapHeld(t, r.Address(), 3*page, "the reservation before the map")
+	mapHeld(t, r.Address()+uintptr(5*page), 3*page, "the reservation behind the map")
+	mapDeleted(t, m)
+	mapUnreserved(t, r, "the reservation in the end")
+	t.Must(r.Delete(), "reservation.Delete()")
+}
+
+func mapDeleteMunmapFails(t *T) {
+	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	for _, errno := range []string{"EINVAL", "ENOMEM"} {
+		m, _ := mapFailingDelete(t, fd, errno, "(Op munmap)", false)
+		t.Check(m != nil, "Delete succeeds though munmap answers %s", errno)
+		mapStillUsable(t, fd, content, m, nil)
+		t.Expect("PMEM2_E_MAPPING_NOT_FOUND", m.Delete(), "Delete() of a deleted map")
+	}
+}
+
+func mapDeletePlaceholderFails(t *T) {
+	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	for _, errno := range []string{"ENOMEM", "EAGAIN"} {
+		m, r := mapFailingDelete(t, fd, errno, "(Anonymous)", true)
+		t.Check(m != nil, "Delete succeeds though mmap of the placeholder answers %s", errno)
+		mapStillUsable(t, fd, content, m, r)
+	}
+}
+
+// mapDeleteMremapFails is about libraries that move the placeholder. For another
+// there is nothing that could fail.
+func mapDeleteMremapFails(t *T) {
+	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	for _, errno := range []string{"ENOMEM", "EINVAL", "EFAULT"} {
+		m, r := mapFailingDelete(t, fd, errno, "(Op mremap)", true)
+		if m == nil {
+			mapUnreserved(t, r, "the reservation without the map")
+			continue
+		}
+		mapStillUsable(t, fd, content, m, r)
+	}
+}
+
+func mapDeleteKeepsOwn(t *T) {
+	page := mapPage(t)
+	size := 4 * page
+	fd, content := mapPatternFile(t, size, 0)
+	src := t.Source(fd)
+	own := mapOwn(t, fd, size)
+	memory := platform.Bytes(own, size)
+	for _, c := range []struct{ at, n uint64 }{{0, size}, {page, page}, {0, page}, {100, 1}, {size - 1, 1}} {
+		for _, g := range []pmem2.Granularity{pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage} {
+			m := mapWrapped(t, src, own+uintptr(c.at), c.n, g)
+			mapDeleted(t, m)
+			mapReleased(t, m)
+			mapCovers(t, own, size, "rw-s", "the caller's own mapping")
+			mapSame(t, memory, content, "the caller's own mapping")
+			memory[c.at] ^= 0xff
+			content[c.at] ^= 0xff
+			mapFileHolds(t, fd, content, 0, "the file of the caller's own mapping")
+		}
+	}
+	// The object only: neither the descriptor nor the source goes with it.
+	mapDeleted(t, mapMade(t, mapSpec{}, src))
+	t.suite(t.Machine().Munmap(own, size), "munmap of the caller's own mapping")
+	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+
+	// Memory that isn't mapped at all can be deleted too: nothing is unmapped.
+	m := mapWrapped(t, src, own, size, pmem2.GranularityPage)
+	mapDeleted(t, m)
+}

@@ -1,0 +1,221 @@
+package conformance
+
+import (
+	"pmemlab/pmem2"
+	"pmemlab/pmem2/platform"
+)
+
+// mapGetterCases checks pmem2_map_get_address(3), pmem2_map_get_size(3) and
+// pmem2_map_get_store_granularity(3).
+func mapGetterCases() []Case {
+	return []Case{
+		{
+			Name:  "pmem2_map_get_address/start of the mapping",
+			Rows:  []string{"pmem2_map_get_address/address-of-mapping", "pmem2_map_get_address/(none)#1"},
+			Needs: []Need{NeedReservation},
+			Run:   mapGetAddress,
+		},
+		{
+			Name:  "pmem2_map_get_size/size of the mapping",
+			Rows:  []string{"pmem2_map_get_size/size-of-mapping", "pmem2_map_get_size/(none)#1"},
+			Needs: []Need{NeedReservation},
+			Run:   mapGetSize,
+		},
+		{
+			Name:  "pmem2_map_get_size/size of a device DAX mapping",
+			Rows:  []string{"pmem2_map_get_size/size-of-mapping"},
+			Needs: []Need{NeedDevDax},
+			Run:   mapGetDeviceSize,
+		},
+		{
+			Name: "pmem2_map_get_store_granularity/effective granularity",
+			Rows: []string{
+				"pmem2_map_get_store_granularity/effective-granularity", "pmem2_map_get_store_granularity/(none)#1",
+			},
+			Run: mapGetGranularity,
+		},
+		{
+			Name:  "pmem2_map_get_store_granularity/effective granularity with DAX",
+			Rows:  []string{"pmem2_map_get_store_granularity/effective-granularity"},
+			Needs: []Need{NeedFSDax, NeedDevDax, NeedEADR},
+			Run:   mapGetGranularityDAX,
+		},
+	}
+}
+
+func mapGetAddress(t *T) {
+	page := mapPage(t)
+	fd := t.FileFD(8 * page)
+	src := t.Source(fd)
+	for _, s := range []mapSpec{{}, {length: page}, {offset: 3 * page}, {sharing: pmem2.Private}, {prot: pmem2.ProtRead}} {
+		m := mapMade(t, s, src)
+		areas := mapAreasOf(t, fd)
+		t.Check(len(areas) == 1, "the file is mapped as %v, want once", areas)
+		t.Check(m.Address() == areas[0].Start, "Address() is %#x, the mapping is at %#x", m.Address(), areas[0].Start)
+		t.Check(&m.Bytes()[0] == &platform.Bytes(m.Address(), 1)[0], "Bytes() starts elsewhere than at Address()")
+		t.Note("Address()", "%#x, as in the process's memory map", m.Address())
+		t.Check(m.Address() == areas[0].Start, "Address() is %#x when asked again", m.Address())
+		mapDeleted(t, m)
+	}
+	r := t.Reservation(0, 16*page)
+	for _, at := range []uint64{0, page, 8 * page} {
+		m := mapMade(t, mapSpec{reservation: r, at: at}, src)
+		areas := mapAreasOf(t, fd)
+		t.Check(len(areas) == 1 && m.Address() == areas[0].Start && m.Address() == r.Address()+uintptr(at),
+			"Address() is %#x at %#x in the reservation at %#x, the mapping is %v", m.Address(), at, r.Address(), areas)
+		t.Note("Address()", "%#x, as in the process's memory map", m.Address())
+		mapDeleted(t, m)
+	}
+	own := mapOwn(t, fd, 8*page)
+	m := mapWrapped(t, src, own+100, page, pmem2.GranularityPage)
+	t.Check(m.Address() == own+100, "Address() is %#x, want %#x", m.Address(), own+100)
+
+	anon := mapMade(t, mapSpec{}, mapAnon(t, page))
+	entry, mapped := t.ProcMaps(anon.Address())
+	t.Check(mapped && entry.Perms[:2] == "rw", "Address() is %#x, where the process has %v", anon.Address(), entry)
+}
+
+func mapGetSize(t *T) {
+	page := mapPage(t)
+	size := func(m Map, want uint64) {
+		t.Note("Size()", "%d", m.Size())
+		t.Check(m.Size() == want, "Size() is %d, want %d", m.Size(), want)
+		t.Check(uint64(len(m.Bytes())) == want, "Bytes() has %d bytes, Size() is %d", len(m.Bytes()), want)
+		_ = append([]byte(nil), m.Bytes()[want-1]) // the last byte is there
+	}
+	large, odd := t.FileSource(1<<20), t.FileSource(5000)
+	r := t.Reservation(0, 2<<20)
+	for _, c := range []struct {
+		spec mapSpec
+		src  Source
+		want uint64
+	}{
+		{mapSpec{}, large, 1 << 20},
+		{mapSpec{length: 1 << 20}, large, 1 << 20},
+		{mapSpec{length: page}, large, page},
+		{mapSpec{offset: page}, large, 1<<20 - page},
+		{mapSpec{offset: page, length: 2 * page}, large, 2 * page},
+		{mapSpec{offset: 1<<20 - page}, large, page},
+		{mapSpec{sharing: pmem2.Private, length: page}, large, page},
+		{mapSpec{reservation: r, at: page}, large, 1 << 20},
+		{mapSpec{}, odd, 5000}, // not that of its pages
+		{mapSpec{reservation: r}, odd, 5000},
+		{mapSpec{sharing: pmem2.Private}, odd, 5000},
+		{mapSpec{}, t.FileSource(1), 1},
+		{mapSpec{}, t.FileSource(page - 1), page - 1},
+		{mapSpec{}, t.FileSource(page + 1), page + 1},
+		{mapSpec{}, mapAnon(t, 5000), 5000},
+		{mapSpec{length: page}, mapAnon(t, 5000), page},
+	} {
+		m := mapMade(t, c.spec, c.src)
+		size(m, c.want)
+		mapDeleted(t, m)
+	}
+	own := mapOwn(t, t.FileFD(2*page), 2*page)
+	size(mapWrapped(t, odd, own, page+1, pmem2.GranularityPage), page+1)
+
+	// It is that of the mapping: the file may become what it likes.
+	fd := t.FileFD(2 * page)
+	m := mapMade(t, mapSpec{}, t.Source(fd))
+	t.suite(t.Machine().Ftruncate(fd, int64(8*page)), "ftruncate")
+	size(m, 2*page)
+}
+
+func mapGetDeviceSize(t *T) {
+	_, _, src := mapDevice(t)
+	whole, err := src.Size()
+	t.Must(err, "Size() of the source")
+	for _, c := range []struct {
+		spec mapSpec
+		want uint64
+	}{
+		{mapSpec{}, whole},
+		{mapSpec{length: mapDeviceAlign}, mapDeviceAlign},
+		{mapSpec{offset: mapDeviceAlign}, whole - mapDeviceAlign},
+		{mapSpec{offset: mapDeviceAlign, length: 2 * mapDeviceAlign}, 2 * mapDeviceAlign},
+	} {
+		m := mapMade(t, c.spec, src)
+		t.Note("Size()", "%d", m.Size())
+		t.Check(m.Size() == c.want, "Size() is %d, want %d", m.Size(), c.want)
+		mapDeleted(t, m)
+	}
+}
+
+// mapGranularity expects a map to have a granularity.
+func mapGranularity(t *T, m Map, want pmem2.Granularity, of string) {
+	t.Note("StoreGranularity() of "+of, "%v", m.StoreGranularity())
+	t.Check(m.StoreGranularity() == want, "StoreGranularity() of %s is %v, want %v", of, m.StoreGranularity(), want)
+}
+
+func mapGetGranularity(t *T) {
+	const b, line, p = pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage
+	page := mapPage(t)
+	src := t.FileSource(page)
+	for _, c := range []struct {
+		force string
+		have  pmem2.Granularity
+	}{
+		{"", p},
+		{"CACHE_LINE", line}, // the row's own
+		{"BYTE", b},
+		{"PAGE", p},
+	} {
+		mapForce(t, c.force)
+		// It is the one that was found, not the one that was required.
+		for _, required := range mapGranularities {
+			if required < c.have {
+				continue
+			}
+			m := mapMade(t, mapSpec{require: &required}, src)
+			mapGranularity(t, m, c.have, "a map of a file")
+			// What is forced later is about later maps.
+			mapForce(t, "BYTE")
+			mapGranularity(t, m, c.have, "a map of a file made before")
+			mapForce(t, c.force)
+			mapDeleted(t, m)
+		}
+		// Nobody else sees these stores, forced or not.
+		mapGranularity(t, mapMade(t, mapSpec{sharing: pmem2.Private}, src), b, "a private map")
+		mapGranularity(t, mapMade(t, mapSpec{}, mapAnon(t, page)), b, "an anonymous map")
+	}
+}
+
+func mapGetGranularityDAX(t *T) {
+	const b, line, p = pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage
+	o, err := t.Env.DAXFile(4 << 20)
+	t.suite(err, "file with DAX")
+	file, plain := t.Source(t.Open(o, platform.ORdwr)), t.FileSource(4<<20)
+	_, _, device := mapDevice(t)
+	for _, c := range []struct {
+		eadr  bool
+		force string
+		dax   pmem2.Granularity
+		plain pmem2.Granularity
+	}{
+		{false, "", line, p},
+		{true, "", b, p},
+		{false, "PAGE", p, p},
+		{true, "CACHE_LINE", line, line},
+		{false, "BYTE", b, b},
+	} {
+		t.suite(t.Env.SetEADR(c.eadr), "set eADR to %t", c.eadr)
+		t.Note("persistence domain", "eADR: %t", c.eadr)
+		mapForce(t, c.force)
+		for _, required := range mapGranularities {
+			for _, s := range []struct {
+				src  Source
+				have pmem2.Granularity
+				of   string
+			}{{file, c.dax, "a file with DAX"}, {device, c.dax, "device DAX"}, {plain, c.plain, "a file without DAX"}} {
+				spec := mapSpec{require: &required}
+				if s.have > required {
+					mapRefused(t, "PMEM2_E_GRANULARITY_NOT_SUPPORTED", spec, s.src)
+					continue
+				}
+				m := mapMade(t, spec, s.src)
+				mapGranularity(t, m, s.have, "a map of "+s.of)
+				mapDeleted(t, m)
+			}
+		}
+	}
+}

@@ -1,0 +1,40 @@
+// Package conformance checks implementations of libpmem2 against its manual pages.
+//
+// The contract is data ([Rows]): a row for each promise of a page, with the ruling
+// on what an implementation has to do. A [Case] is a function that checks rows, a
+// [Subject] is the library that it checks, a [Target] is where: on the emulated
+// machine ([Emulated]), on files of this one ([Files]), or anywhere else that can
+// be made an [Env]. [Run] takes one of each and returns a report, which package
+// report writes.
+//
+// Expected usage, for another library or another place:
+//
+//	run := conformance.Run(mySubject, conformance.Emulated(), conformance.Cases(), nil)
+//	rep := report.New(run)
+//	if err := rep.WriteFiles("reports"); err != nil {
+//		return err
+//	}
+//	if rep.Failed() {
+//		return errors.New(rep.LastLine())
+//	}
+//
+// The tests of this package do that for package pmem2, as a tree of Ginkgo's, and are
+// a program of their own if compiled with go test -c.
+//
+// # Statuses
+//
+// A row has the worst status of its cases in all variants of the target:
+//
+//   - pass, fail: the subject does, or doesn't do, what the ruling says. What a case
+//     leaves open or mapped is a failure, and so is a panic in the subject.
+//   - known-divergence: it fails, and a [Diverger] said that it would.
+//   - not-applicable: the contract has nothing to check. Nobody else can say so.
+//   - not-supported: no case of the row could run, for what the target lacks. A row
+//     with a case that ran has the status of what ran.
+//   - error: the suite broke, and nothing is known: a place can't be made, a case
+//     panics or doesn't end, a row has no case, a target has something that it says
+//     it lacks or lacks something that it says it has.
+//
+// What is wrong with a run as a whole is a row of the page "(suite)", so that every
+// report and every sum has it.
+package conformance

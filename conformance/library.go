@@ -1,0 +1,84 @@
+package conformance
+
+import (
+	"pmemlab/pmem2"
+	"pmemlab/pmem2/platform"
+)
+
+// Subject is a library under test: the Go one, the C one, or anybody's.
+type Subject interface {
+	// Name stands in reports: "go".
+	Name() string
+	// On returns the library at work on a machine.
+	On(p platform.Platform) Library
+}
+
+// Library is libpmem2 as a case sees it, whichever implementation stands behind
+// it. Constants are pmem2's, which have the values of C. An object returned with
+// an error is nil. Objects that stand for the same map compare equal.
+type Library interface {
+	NewConfig() (Config, error)
+	SourceFromFD(fd int) (Source, error)
+	SourceFromAnon(size uint64) (Source, error)
+	NewMap(cfg Config, src Source) (Map, error)
+	MapFromExisting(src Source, addr uintptr, n uint64, g pmem2.Granularity) (Map, error)
+	NewVMReservation(addr uintptr, size uint64) (Reservation, error)
+
+	// NilConfig and NilSource are what a variable holds after Delete in C: no
+	// object. Only Delete may be called on them.
+	NilConfig() Config
+	NilSource() Source
+
+	// Outcome names the result of a call as the contract does: "0" for nil,
+	// "PMEM2_E_MAP_RANGE" for a code, "-EACCES" for an errno.
+	Outcome(err error) string
+}
+
+// Config is pmem2_config_new(3) and the setters.
+type Config interface {
+	SetLength(n uint64) error
+	SetOffset(n uint64) error
+	SetProtection(p pmem2.Prot) error
+	SetRequiredStoreGranularity(g pmem2.Granularity) error
+	SetSharing(s pmem2.Sharing) error
+	// SetVMReservation takes nil for no reservation.
+	SetVMReservation(r Reservation, offset uint64) error
+	Delete() error
+}
+
+// Source is pmem2_source_from_fd(3) and what can be asked of a source.
+type Source interface {
+	FD() (int, error)
+	Size() (uint64, error)
+	Alignment() (uint64, error)
+	Delete() error
+}
+
+// Map is pmem2_map_new(3) and what can be done with a map.
+type Map interface {
+	Address() uintptr
+	Size() uint64
+	StoreGranularity() pmem2.Granularity
+	Bytes() []byte
+	Persist(b []byte) error
+	Flush(b []byte) error
+	Drain() error
+	Memmove(dst, src []byte, flags pmem2.MemFlags) error
+	Memcpy(dst, src []byte, flags pmem2.MemFlags) error
+	Memset(dst []byte, c byte, flags pmem2.MemFlags) error
+	Delete() error
+}
+
+// Reservation is pmem2_vm_reservation_new(3) and what can be done with one.
+type Reservation interface {
+	Address() uintptr
+	Size() uint64
+	Extend(size uint64) error
+	Shrink(offset, size uint64) error
+	MapFind(offset, length uint64) (Map, error)
+	MapFindFirst() (Map, error)
+	MapFindLast() (Map, error)
+	MapFindNext(m Map) (Map, error)
+	MapFindPrev(m Map) (Map, error)
+	Delete() error
+}
