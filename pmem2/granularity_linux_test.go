@@ -30,11 +30,25 @@ func TestGranularity(t *testing.T) {
 		return func(s *stage) *pmem2.Source { return s.source(s.file(fs, page)) }
 	}
 	dev := func(s *stage) *pmem2.Source { return s.source(devDax(s)) }
-	oneRegionOut := func(s *stage) *pmem2.Source {
+	otherRegion := func(domain string) func(s *stage) *pmem2.Source {
+		return func(s *stage) *pmem2.Source {
+			other := s.m.AddDevDax(emu.DevDax{Size: devPage, Align: devPage})
+			if err := s.m.Sysfs().Set(other.RegionPath()+"/persistence_domain", domain); err != nil {
+				s.t.Fatal(err)
+			}
+			return file(daxFS)(s)
+		}
+	}
+	noRegions := func(s *stage) *pmem2.Source {
 		src := file(daxFS)(s)
-		other := s.m.AddDevDax(emu.DevDax{Size: devPage, Align: devPage})
-		if err := s.m.Sysfs().Set(other.RegionPath()+"/persistence_domain", "memory_controller\n"); err != nil {
+		regions, err := s.List("bus/nd/devices")
+		if err != nil {
 			s.t.Fatal(err)
+		}
+		for _, name := range regions {
+			if err := s.m.Sysfs().Remove("bus/nd/devices/" + name); err != nil {
+				s.t.Fatal(err)
+			}
 		}
 		return src
 	}
@@ -52,7 +66,11 @@ func TestGranularity(t *testing.T) {
 		{"tmpfs", emuDefault, file(tmpfs), pmem2.GranularityPage},
 		{"DAX file", emuDefault, file(daxFS), pmem2.GranularityCacheLine},
 		{"DAX file, eADR", eADR, file(daxFS), pmem2.GranularityByte},
-		{"DAX file, eADR but for one region", eADR, oneRegionOut, pmem2.GranularityCacheLine},
+		{"DAX file, eADR but for one region", eADR, otherRegion("memory_controller\n"), pmem2.GranularityCacheLine},
+		{"DAX file, eADR but for one unknown region", eADR, otherRegion("cpu_caches\n"), pmem2.GranularityCacheLine},
+		{"DAX file, eADR but for one empty text", eADR, otherRegion("\n"), pmem2.GranularityCacheLine},
+		{"DAX file, eADR, all regions so", eADR, otherRegion("cpu_cache\n"), pmem2.GranularityByte},
+		{"DAX file, eADR, no region on the bus", eADR, noRegions, pmem2.GranularityCacheLine},
 		{"DAX file, no persistence domain", emu.Config{NoPersistenceDomain: true}, file(daxFS), pmem2.GranularityCacheLine},
 		{"DAX file on virtio-pmem: EOPNOTSUPP", emuDefault, file(virtio), pmem2.GranularityPage},
 		{"DAX file on an old kernel: EINVAL", emu.Config{NoSharedValidate: true}, file(daxFS), pmem2.GranularityPage},

@@ -1,6 +1,7 @@
 package pmem2
 
 import (
+	"math"
 	"sync/atomic"
 
 	"pmemlab/pmem2/platform"
@@ -56,14 +57,15 @@ func (m *Map) StoreGranularity() Granularity {
 	return m.granularity
 }
 
-// Bytes is the mapped memory, Size bytes of it. Reading and writing need the
-// protection that the map was made with: the rest is a fault, as it is in C. The
-// slice is dead once the map is deleted.
+// Bytes is the mapped memory, Size bytes of it, or the first 2^63-1 if
+// MapFromExisting was told more. Reading and writing need the protection that the
+// map was made with: the rest is a fault, as it is in C. The slice is dead once
+// the map is deleted.
 func (m *Map) Bytes() []byte {
 	if !m.live() {
 		return nil
 	}
-	return platform.Bytes(m.addr, m.size)
+	return platform.Bytes(m.addr, min(m.size, math.MaxInt))
 }
 
 // SharesOps reports whether the operations on the two maps are the same

@@ -196,6 +196,9 @@ func TestMapFromExistingEdges(t *testing.T) {
 				return
 			}
 			defer m.Delete()
+			if got, want := uint64(len(m.Bytes())), min(tc.n, math.MaxInt); got != want || m.Size() != tc.n {
+				t.Errorf("size %d, %d bytes; want %d and %d", m.Size(), got, tc.n, want)
+			}
 			// Every byte of it is taken, and no other.
 			for addr, taken := range map[uintptr]bool{
 				tc.addr - 1: false, tc.addr: true, tc.addr + uintptr(tc.n-1): true, tc.addr + uintptr(tc.n): false,

@@ -31,14 +31,10 @@ func (e extents) first(addr, last uintptr) *Map {
 
 func (e *extents) insert(m *Map) { *e = slices.Insert(*e, e.after(m.addr), m) }
 
-// remove takes m out and reports whether it was there.
-func (e *extents) remove(m *Map) bool {
-	i := e.index(m)
-	if i < 0 {
-		return false
+func (e *extents) remove(m *Map) {
+	if i := e.index(m); i >= 0 {
+		*e = slices.Delete(*e, i, i+1)
 	}
-	*e = slices.Delete(*e, i, i+1)
-	return true
 }
 
 // index is the place of m, or -1.

@@ -45,8 +45,8 @@ func (*host) Fstat(fd int) (Stat, error) {
 		return Stat{}, err
 	}
 	return Stat{
-		Dev: uint64(st.Dev), Ino: st.Ino, Mode: st.Mode, Rdev: uint64(st.Rdev),
-		Size: st.Size, BlockSize: int64(st.Blksize),
+		Dev: st.Dev, Ino: st.Ino, Mode: st.Mode, Rdev: st.Rdev,
+		Size: st.Size, BlockSize: int64(st.Blksize), //nolint:unconvert // an int32 on arm64
 	}, nil
 }
 
