@@ -48,12 +48,10 @@ func (h *holedMremap) Mremap(addr uintptr, n, newN uint64, flags int, newAddr ui
 	return 0, unix.ENOMEM
 }
 
-// TestHoleIsPlugged: if mremap leaves a hole the placeholder is put back.
-func TestHoleIsPlugged(t *testing.T) {
-	s := newStage(t, emuDefault)
-	h := &holedMremap{stage: s, fails: 1}
-	fd := s.file(pageCache, page)
-	src, err := pmem2.SourceFromFD(fd, pmem2.On(h))
+// mapIntoHole is all that a NewMap needs whose first mremap leaves a hole.
+func mapIntoHole(t *testing.T) (*holedMremap, *pmem2.Config, *pmem2.Source, *pmem2.VMReservation) {
+	h := &holedMremap{stage: newStage(t, emuDefault), fails: 1}
+	src, err := pmem2.SourceFromFD(h.file(pageCache, page), pmem2.On(h))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +61,12 @@ func TestHoleIsPlugged(t *testing.T) {
 	}
 	cfg := config(pmem2.GranularityPage)
 	cfg.SetVMReservation(r, page)
+	return h, cfg, src, r
+}
+
+// TestHoleIsPlugged: if mremap leaves a hole the placeholder is put back.
+func TestHoleIsPlugged(t *testing.T) {
+	h, cfg, src, r := mapIntoHole(t)
 	if m, err := pmem2.NewMap(cfg, src); m != nil || !errors.Is(err, unix.ENOMEM) {
 		t.Fatalf("got %v, %v; want no map and ENOMEM", m, err)
 	}
@@ -95,27 +99,15 @@ func TestHoleIsPlugged(t *testing.T) {
 // TestHoleTakenIsLeftAlone: if another thread's mmap is given the hole before it
 // can be plugged, that thread's memory stays.
 func TestHoleTakenIsLeftAlone(t *testing.T) {
-	s := newStage(t, emuDefault)
-	h := &holedMremap{stage: s, fails: 1}
-	fd := s.file(pageCache, page)
-	src, err := pmem2.SourceFromFD(fd, pmem2.On(h))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := pmem2.NewVMReservation(0, 4*page, pmem2.On(h))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := config(pmem2.GranularityPage)
-	cfg.SetVMReservation(r, page)
-	sq := s.squat(r.Address() + page)
+	h, cfg, src, r := mapIntoHole(t)
+	sq := h.squat(r.Address() + page)
 	if _, err := pmem2.NewMap(cfg, src); !errors.Is(err, unix.ENOMEM) {
 		t.Fatalf("got %v, want ENOMEM", err)
 	}
 	if !sq.landed || sq.lost() {
 		t.Fatalf("the other thread's page: mapped %v, lost %v; want it mapped and kept", sq.landed, sq.lost())
 	}
-	s.faults.SetHook(nil)
+	h.faults.SetHook(nil)
 	if err := r.Delete(); err != nil {
 		t.Error(err)
 	}
