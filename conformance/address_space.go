@@ -19,9 +19,7 @@ type MapsEntry struct {
 // ProcMaps returns the line of /proc/self/maps that holds addr; ok is false if
 // nothing is mapped there.
 func (t *T) ProcMaps(addr uintptr) (entry MapsEntry, ok bool) {
-	entries, err := addressSpace()
-	t.suite(err, "read the address space")
-	for _, e := range entries {
+	for _, e := range areas(t) {
 		if e.Start <= addr && addr < e.End {
 			return e, true
 		}

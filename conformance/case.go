@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"pmemlab/conformance/report"
-	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
 )
 
@@ -104,6 +103,13 @@ func (t *T) Expect(want string, err error, call string, args ...any) {
 // Must is Expect of success.
 func (t *T) Must(err error, call string, args ...any) { t.Expect("0", err, call, args...) }
 
+// mustQuietly is Must for a call that belongs into the evidence only if it fails.
+func (t *T) mustQuietly(err error, call string, args ...any) {
+	if err != nil {
+		t.Must(err, call, args...)
+	}
+}
+
 // Note adds a line of evidence that is no call: what was looked at, what was seen.
 func (t *T) Note(what, seen string, args ...any) {
 	t.evidence(what, fmt.Sprintf(seen, args...))
@@ -133,73 +139,4 @@ func (t *T) suite(err error, what string, args ...any) {
 		t.NotSupportedf("%s: %s", fmt.Sprintf(what, args...), unavailable.What)
 	}
 	t.Brokenf("%s: %v", fmt.Sprintf(what, args...), err)
-}
-
-// Open opens an object and closes the descriptor when the case has ended, unless
-// it's closed by then.
-func (t *T) Open(o Object, flags int) int {
-	fd, err := o.Open(flags)
-	t.suite(err, "open %s with flags %#x", o.Path(), flags)
-	t.Cleanup(func() {
-		// If it has been closed, the number may belong to somebody else by now.
-		held, ok := t.Machine().(interface{ Holds(fd int) bool })
-		if !ok || held.Holds(fd) {
-			_ = t.Machine().Close(fd)
-		}
-	})
-	return fd
-}
-
-// FileFD is a fresh file of size bytes, open for reading and writing.
-func (t *T) FileFD(size uint64) int {
-	o, err := t.Env.File(size)
-	t.suite(err, "file of %d bytes", size)
-	return t.Open(o, platform.ORdwr)
-}
-
-// Source is a source of the descriptor.
-func (t *T) Source(fd int) Source {
-	s, err := t.Lib.SourceFromFD(fd)
-	t.Must(err, "SourceFromFD(%d)", fd)
-	return s
-}
-
-// FileSource is a source of a fresh file of size bytes.
-func (t *T) FileSource(size uint64) Source { return t.Source(t.FileFD(size)) }
-
-// Config is a config that takes any granularity.
-func (t *T) Config() Config {
-	c, err := t.Lib.NewConfig()
-	t.Must(err, "NewConfig()")
-	t.Must(c.SetRequiredStoreGranularity(pmem2.GranularityPage), "SetRequiredStoreGranularity(PAGE)")
-	return c
-}
-
-// Map maps and deletes the map when the case has ended, unless it's gone by then.
-func (t *T) Map(cfg Config, src Source) Map {
-	m, err := t.Lib.NewMap(cfg, src)
-	t.Must(err, "NewMap()")
-	t.Check(m != nil, "NewMap succeeds and returns no map")
-	t.Cleanup(func() { _ = m.Delete() })
-	return m
-}
-
-// NoMap expects NewMap to fail and to return no map.
-func (t *T) NoMap(want string, cfg Config, src Source, call string, args ...any) {
-	m, err := t.Lib.NewMap(cfg, src)
-	if m != nil { // it mustn't outlive the case
-		t.Cleanup(func() { _ = m.Delete() })
-	}
-	t.Expect(want, err, "NewMap("+call+")", args...)
-	t.Check(m == nil, "NewMap fails and returns a map all the same")
-}
-
-// Reservation reserves and gives back when the case has ended, unless it's gone
-// by then.
-func (t *T) Reservation(addr uintptr, size uint64) Reservation {
-	r, err := t.Lib.NewVMReservation(addr, size)
-	t.Must(err, "NewVMReservation(%#x, %d)", addr, size)
-	t.Check(r != nil, "NewVMReservation succeeds and returns no reservation")
-	t.Cleanup(func() { _ = r.Delete() })
-	return r
 }

@@ -22,8 +22,8 @@ func configObjectCases() []Case {
 		Name: "pmem2_config_new/creates-config",
 		Rows: []string{"pmem2_config_new/creates-config"},
 		Run: func(t *T) {
-			src := t.FileSource(4 * t.Machine().PageSize())
-			page := t.Machine().PageSize()
+			src := t.FileSource(4 * t.Page())
+			page := t.Page()
 			first, second := t.Config(), t.Config()
 			t.Must(first.SetLength(page), "SetLength(%d) of the first config", page)
 			t.Must(second.SetLength(2*page), "SetLength(%d) of the second config", 2*page)
@@ -40,26 +40,24 @@ func configObjectCases() []Case {
 				cfg, err := t.Lib.NewConfig()
 				t.Check((cfg != nil) == (err == nil), "NewConfig returns the object %v with the error %v", cfg, err)
 				t.Must(err, "NewConfig()")
-				t.Must(cfg.Delete(), "Delete()")
+				t.Delete(cfg)
 			}
 		},
 	}, {
 		Name: "pmem2_config_new/defaults-filled-in",
 		Rows: []string{"pmem2_config_new/defaults-filled-in"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			size := 2*page + 100
-			fd := t.FileFD(size)
-			want := patterned(int(size), 1)
-			setFileContent(t, fd, 0, want)
+			fd, want := t.PatternFile(size, 1)
 			src := t.Source(fd)
 			cfg := t.Config()
 			m, other := t.Map(cfg, src), t.Map(cfg, src)
 			t.Check(m.Size() == size, "the size is %d, not that of the source, %d", m.Size(), size)
-			t.Check(bytes.Equal(m.Bytes(), want), "the mapping isn't the source from offset 0 on")
-			checkPermissions(t, m.Address(), size, "rw-s")
+			checkBytes(t, m.Bytes(), want, "the map of the whole source")
+			checkMapped(t, m.Address(), size, "rw-s")
 			m.Bytes()[0] = ^want[0]
-			t.Check(fileContent(t, fd, 0, 1)[0] == ^want[0], "a store doesn't reach the file: the default isn't Shared")
+			checkFile(t, fd, 0, m.Bytes()[:1], "the file after a store with the default sharing")
 			t.Check(m.Address() != 0 && m.Address() != other.Address(), "two maps lie at %#x and %#x: the system hasn't chosen",
 				m.Address(), other.Address())
 		},
@@ -67,9 +65,8 @@ func configObjectCases() []Case {
 		Name: "pmem2_config_new/granularity-left-unset",
 		Rows: []string{"pmem2_config_new/granularity-left-unset"},
 		Run: func(t *T) {
-			src := t.FileSource(t.Machine().PageSize())
-			cfg, err := t.Lib.NewConfig()
-			t.Must(err, "NewConfig()")
+			src := t.FileSource(t.Page())
+			cfg := t.NewConfig()
 			t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", cfg, src, "a fresh config")
 			t.Must(cfg.SetSharing(pmem2.Private), "SetSharing(PRIVATE)")
 			t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", cfg, src, "a private mapping")
@@ -80,16 +77,16 @@ func configObjectCases() []Case {
 		Name: "pmem2_config_delete/frees-and-nulls",
 		Rows: []string{"pmem2_config_delete/frees-and-nulls"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(page)
 			src := t.Source(fd)
 			cfg := t.Config()
 			m := t.Map(cfg, src)
-			t.Must(cfg.Delete(), "Delete()")
+			t.Delete(cfg)
 			// A map outlives its config.
 			copy(m.Bytes(), "still here")
 			t.Must(m.Persist(m.Bytes()[:10]), "Persist(10 bytes) of a map made before")
-			t.Check(string(fileContent(t, fd, 0, 10)) == "still here", "the map doesn't work any more")
+			checkFile(t, fd, 0, []byte("still here"), "the file of a map made before")
 			t.Note("types", "a method can't set the caller's variable to NULL: the object refuses further use instead")
 			t.Expect("-EINVAL", cfg.SetLength(page), "SetLength(%d) of the deleted config", page)
 			t.Expect("-EINVAL", cfg.SetOffset(0), "SetOffset(0) of the deleted config")
@@ -104,11 +101,11 @@ func configObjectCases() []Case {
 		Rows: []string{"pmem2_config_delete/0#1", "pmem2_config_delete/null-is-noop", "pmem2_config_delete/always-zero"},
 		Run: func(t *T) {
 			cfg := t.Config()
-			t.Must(cfg.Delete(), "Delete()")
+			t.Delete(cfg)
 			t.Must(cfg.Delete(), "Delete() again")
 			t.Must(t.Lib.NilConfig().Delete(), "Delete() of no config")
 			t.Must(t.Lib.NilConfig().Delete(), "Delete() of no config again")
-			t.Map(t.Config(), t.FileSource(t.Machine().PageSize())) // others are as they were
+			t.Map(t.Config(), t.FileSource(t.Page())) // others are as they were
 		},
 	}}
 }
@@ -118,7 +115,7 @@ func configLengthCases() []Case {
 		Name: "pmem2_config_set_length/always-zero",
 		Rows: []string{"pmem2_config_set_length/0#1", "pmem2_config_set_length/always-zero"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			cfg := t.Config()
 			for _, n := range []uint64{0, 1, 100, page - 1, page, page + 1, math.MaxInt64, 1 << 63, math.MaxUint64 - page + 1, math.MaxUint64} {
 				t.Must(cfg.SetLength(n), "SetLength(%d)", n)
@@ -136,7 +133,7 @@ func configLengthCases() []Case {
 			m := t.Map(cfg, t.FileSource(size))
 			t.Check(m.Size() == length, "Size is %d, not %d", m.Size(), length)
 			t.Check(len(m.Bytes()) == length, "Bytes has %d bytes, not %d", len(m.Bytes()), length)
-			checkPermissions(t, m.Address(), length, "rw-s")
+			checkMapped(t, m.Address(), length, "rw-s")
 			m.Bytes()[length-1] = 1
 			// 0 is the default again.
 			t.Must(cfg.SetLength(0), "SetLength(0)")
@@ -166,13 +163,13 @@ func configLengthCases() []Case {
 		Name: "pmem2_config_set_length/default-is-file-size",
 		Rows: []string{"pmem2_config_set_length/default-is-file-size"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, c := range []struct{ size, offset uint64 }{
 				{1 << 20, 0}, {5000, 0}, {1, 0}, {page, 0}, {page + 1, 0},
 				{1 << 20, 1 << 16}, {1 << 20, 1<<20 - page}, {2*page + 100, 2 * page}, {page + 1, page},
 			} {
 				fd := t.FileFD(c.size)
-				setFileContent(t, fd, int64(c.size)-1, []byte{42})
+				t.WriteFile(fd, c.size-1, []byte{42})
 				cfg := t.Config()
 				t.Must(cfg.SetOffset(c.offset), "SetOffset(%d)", c.offset)
 				m := t.Map(cfg, t.Source(fd))
@@ -189,9 +186,9 @@ func configOffsetCases() []Case {
 		Name: "pmem2_config_set_offset/out-of-range",
 		Rows: []string{"pmem2_config_set_offset/PMEM2_E_OFFSET_OUT_OF_RANGE#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(2 * page)
-			setFileContent(t, fd, int64(page), []byte("second page"))
+			t.WriteFile(fd, page, []byte("second page"))
 			cfg := t.Config()
 			t.Must(cfg.SetOffset(page), "SetOffset(%d)", page)
 			for _, n := range []uint64{1 << 63, 1<<63 + 1, 1<<63 + page, math.MaxUint64 - page + 1, math.MaxUint64} {
@@ -204,7 +201,7 @@ func configOffsetCases() []Case {
 		Name: "pmem2_config_set_offset/zero-on-success",
 		Rows: []string{"pmem2_config_set_offset/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.FileSource(page)
 			cfg := t.Config()
 			for _, n := range []uint64{1, 100, page - 1, page + 1, math.MaxInt64 - 1, math.MaxInt64} {
@@ -222,19 +219,17 @@ func configOffsetCases() []Case {
 		Rows: []string{"pmem2_config_set_offset/sets-start-in-source"},
 		Run: func(t *T) {
 			const size = 1 << 20
-			page := t.Machine().PageSize()
-			fd := t.FileFD(size)
-			content := patterned(size, 7)
-			setFileContent(t, fd, 0, content)
+			page := t.Page()
+			fd, content := t.PatternFile(size, 7)
 			src := t.Source(fd)
 			cfg := t.Config()
 			for _, offset := range []uint64{page, 1 << 16, size - page} {
 				t.Must(cfg.SetOffset(offset), "SetOffset(%d)", offset)
 				m := t.Map(cfg, src)
-				t.Check(bytes.Equal(m.Bytes(), content[offset:]), "the mapping isn't the file from offset %d on", offset)
+				checkBytes(t, m.Bytes(), content[offset:], "the map from offset %d on", offset)
 				m.Bytes()[0]++
 				content[offset]++
-				t.Check(bytes.Equal(fileContent(t, fd, 0, size), content), "a store to byte 0 isn't at byte %d of the file, or not there alone", offset)
+				checkFile(t, fd, 0, content, "the file after a store at offset %d", offset)
 			}
 		},
 	}, {
@@ -259,44 +254,12 @@ func configOffsetCases() []Case {
 		Name: "pmem2_config_set_offset/default-zero",
 		Rows: []string{"pmem2_config_set_offset/default-zero"},
 		Run: func(t *T) {
-			size := 3 * t.Machine().PageSize()
-			fd := t.FileFD(size)
-			content := patterned(int(size), 3)
-			setFileContent(t, fd, 0, content)
+			size := 3 * t.Page()
+			fd, content := t.PatternFile(size, 3)
 			cfg := t.Config()
-			t.Check(bytes.Equal(t.Map(cfg, t.Source(fd)).Bytes(), content), "the mapping doesn't begin with byte 0 of the file")
-			t.Must(cfg.SetLength(t.Machine().PageSize()), "SetLength(a page)")
+			checkBytes(t, t.Map(cfg, t.Source(fd)).Bytes(), content, "the map")
+			t.Must(cfg.SetLength(t.Page()), "SetLength(a page)")
 			t.Check(t.Map(cfg, t.Source(fd)).Bytes()[0] == content[0], "with a length set the mapping doesn't begin with byte 0 of the file")
 		},
 	}}
-}
-
-// patterned is n bytes that depend on the place and on seed, none of
-// which is 0.
-func patterned(n int, seed byte) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i%251+i/4096*7+int(seed)) | 1
-	}
-	return b
-}
-
-// fileContent reads n bytes at off through the descriptor, as another program
-// would see them.
-func fileContent(t *T, fd int, off int64, n int) []byte {
-	b := make([]byte, n)
-	got, err := t.Machine().Pread(fd, b, off)
-	t.suite(err, "pread of %d bytes at %d", n, off)
-	if got != n {
-		t.Brokenf("pread of %d bytes at %d gives %d", n, off, got)
-	}
-	return b
-}
-
-func setFileContent(t *T, fd int, off int64, b []byte) {
-	got, err := t.Machine().Pwrite(fd, b, off)
-	t.suite(err, "pwrite of %d bytes at %d", len(b), off)
-	if got != len(b) {
-		t.Brokenf("pwrite of %d bytes at %d writes %d", len(b), off, got)
-	}
 }

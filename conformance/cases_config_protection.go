@@ -8,30 +8,6 @@ import (
 	"pmemlab/pmem2/platform"
 )
 
-// protections are the eight that there are, with their permissions in
-// /proc/self/maps.
-var protections = []struct {
-	prot pmem2.Prot
-	name string
-	perm string
-}{
-	{pmem2.ProtNone, "NONE", "---"},
-	{pmem2.ProtRead, "READ", "r--"},
-	{pmem2.ProtWrite, "WRITE", "-w-"},
-	{pmem2.ProtExec, "EXEC", "--x"},
-	{pmem2.ProtRead | pmem2.ProtWrite, "READ|WRITE", "rw-"},
-	{pmem2.ProtRead | pmem2.ProtExec, "READ|EXEC", "r-x"},
-	{pmem2.ProtWrite | pmem2.ProtExec, "WRITE|EXEC", "-wx"},
-	{pmem2.ProtRead | pmem2.ProtWrite | pmem2.ProtExec, "READ|WRITE|EXEC", "rwx"},
-}
-
-// sharings are both, with their letter in /proc/self/maps.
-var sharings = []struct {
-	sharing pmem2.Sharing
-	name    string
-	letter  string
-}{{pmem2.Shared, "SHARED", "s"}, {pmem2.Private, "PRIVATE", "p"}}
-
 // mapProtected maps the source with a protection.
 func mapProtected(t *T, src Source, prot pmem2.Prot, name string) Map {
 	cfg := t.Config()
@@ -42,13 +18,12 @@ func mapProtected(t *T, src Source, prot pmem2.Prot, name string) Map {
 // executableFD is FileFD on storage that code may run from.
 func executableFD(t *T, size uint64) int {
 	fd := t.FileFD(size)
-	m := t.Machine()
-	addr, err := m.Mmap(0, size, platform.ProtRead|platform.ProtExec, platform.MapShared, fd, 0)
+	addr, err := t.Machine().Mmap(0, size, platform.ProtRead|platform.ProtExec, platform.MapShared, fd, 0)
 	if err == syscall.EPERM {
 		t.NotSupportedf("executable mappings: the files lie on a file system mounted noexec")
 	}
 	t.suite(err, "executable mapping of the file")
-	t.suite(m.Munmap(addr, size), "munmap")
+	t.Munmap(addr, size)
 	return fd
 }
 
@@ -57,7 +32,7 @@ func configProtectionCases() []Case {
 		Name: "pmem2_config_set_protection/invalid-flag",
 		Rows: []string{"pmem2_config_set_protection/PMEM2_E_INVALID_PROT_FLAG#1", "pmem2_config_set_protection/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.FileSource(page)
 			fresh, changed := t.Config(), t.Config()
 			t.Must(changed.SetProtection(pmem2.ProtRead), "SetProtection(READ)")
@@ -76,14 +51,14 @@ func configProtectionCases() []Case {
 			refuse(^pmem2.Prot(0))
 			refuse(^valid)
 			// What was set before stays, and so does the default.
-			checkPermissions(t, t.Map(fresh, src).Address(), page, "rw-s")
-			checkPermissions(t, t.Map(changed, src).Address(), page, "r--s")
+			checkMapped(t, t.Map(fresh, src).Address(), page, "rw-s")
+			checkMapped(t, t.Map(changed, src).Address(), page, "r--s")
 		},
 	}, {
 		Name: "pmem2_config_set_protection/sets-mapping-protection",
 		Rows: []string{"pmem2_config_set_protection/sets-mapping-protection", "pmem2_config_set_protection/any-or-of-flags"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.Source(executableFD(t, 2*page))
 			cfg := t.Config()
 			for _, s := range sharings {
@@ -91,7 +66,7 @@ func configProtectionCases() []Case {
 				for _, p := range protections {
 					t.Must(cfg.SetProtection(p.prot), "SetProtection(%s)", p.name)
 					m := t.Map(cfg, src)
-					checkPermissions(t, m.Address(), 2*page, p.perm+s.letter)
+					checkMapped(t, m.Address(), 2*page, p.perm+s.letter)
 				}
 			}
 		},
@@ -99,21 +74,21 @@ func configProtectionCases() []Case {
 		Name: "pmem2_config_set_protection/default-read-write",
 		Rows: []string{"pmem2_config_set_protection/default-read-write"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(page)
-			setFileContent(t, fd, 0, []byte{5})
+			t.WriteFile(fd, 0, []byte{5})
 			m := t.Map(t.Config(), t.Source(fd))
-			checkPermissions(t, m.Address(), page, "rw-s")
+			checkMapped(t, m.Address(), page, "rw-s")
 			t.Check(m.Bytes()[0] == 5, "reading gives %d, not 5", m.Bytes()[0])
 			m.Bytes()[0] = 6
-			t.Check(fileContent(t, fd, 0, 1)[0] == 6, "writing doesn't reach the file")
+			checkFile(t, fd, 0, []byte{6}, "the file after a store")
 		},
 	}, {
 		Name: "pmem2_config_set_protection/must-fit-open-mode",
 		Rows: []string{"pmem2_config_set_protection/must-fit-open-mode"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := t.Source(openFile(t, page, platform.ORdonly))
+			page := t.Page()
+			src := t.Source(t.Open(t.made(t.Env.File(page)), platform.ORdonly))
 			cfg := t.Config()
 			for _, s := range sharings {
 				t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
@@ -127,7 +102,7 @@ func configProtectionCases() []Case {
 						continue
 					}
 					m := t.Map(cfg, src)
-					checkPermissions(t, m.Address(), page, p.perm+s.letter)
+					checkMapped(t, m.Address(), page, p.perm+s.letter)
 				}
 			}
 		},
@@ -135,17 +110,17 @@ func configProtectionCases() []Case {
 		Name: "pmem2_config_set_protection/exec",
 		Rows: []string{"pmem2_config_set_protection/exec"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			code := returnInstruction()
 			if code == nil {
 				t.NotSupportedf("no return instruction is known for %s", runtime.GOARCH)
 			}
 			fd := executableFD(t, 2*page)
-			setFileContent(t, fd, 0, code)
-			last := int64(2*page) - int64(len(code))
-			setFileContent(t, fd, last, code)
+			t.WriteFile(fd, 0, code)
+			last := 2*page - uint64(len(code))
+			t.WriteFile(fd, last, code)
 			m := mapProtected(t, t.Source(fd), pmem2.ProtRead|pmem2.ProtExec, "READ|EXEC")
-			checkPermissions(t, m.Address(), 2*page, "r-xs")
+			checkMapped(t, m.Address(), 2*page, "r-xs")
 			callReturn(m.Address())
 			callReturn(m.Address() + uintptr(last))
 			t.Note("calls of the first and the last instruction of the mapping", "both came back")
@@ -155,24 +130,22 @@ func configProtectionCases() []Case {
 		Name: "pmem2_config_set_protection/read",
 		Rows: []string{"pmem2_config_set_protection/read"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			fd := t.FileFD(2 * page)
-			content := patterned(int(2*page), 9)
-			setFileContent(t, fd, 0, content)
+			page := t.Page()
+			fd, content := t.PatternFile(2*page, 9)
 			m := mapProtected(t, t.Source(fd), pmem2.ProtRead, "READ")
 			for _, at := range []uint64{0, page, 2*page - 1} {
 				addr := m.Address() + uintptr(at)
 				t.Check(!t.Faults(addr, false), "READ: a load of byte %d faults", at)
 				t.Check(t.Faults(addr, true), "READ: a store to byte %d doesn't fault", at)
 			}
-			t.Check(string(m.Bytes()) == string(content), "what is read isn't the file's content")
-			t.Check(string(fileContent(t, fd, 0, int(2*page))) == string(content), "a store has got through")
+			checkBytes(t, m.Bytes(), content, "the map")
+			checkFile(t, fd, 0, content, "the file after stores that fault")
 		},
 	}, {
 		Name: "pmem2_config_set_protection/write",
 		Rows: []string{"pmem2_config_set_protection/write"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, p := range protections {
 				if p.prot&pmem2.ProtWrite == 0 || p.prot&pmem2.ProtExec != 0 {
 					continue
@@ -182,7 +155,7 @@ func configProtectionCases() []Case {
 				for _, at := range []uint64{0, page, 2*page - 1} {
 					t.Check(!t.Faults(m.Address()+uintptr(at), true), "%s: a store to byte %d faults", p.name, at)
 					m.Bytes()[at] = 77
-					t.Check(fileContent(t, fd, int64(at), 1)[0] == 77, "%s: the store to byte %d isn't in the file", p.name, at)
+					checkFile(t, fd, at, []byte{77}, "%s: the file after a store to byte %d", p.name, at)
 				}
 			}
 		},
@@ -190,9 +163,9 @@ func configProtectionCases() []Case {
 		Name: "pmem2_config_set_protection/none",
 		Rows: []string{"pmem2_config_set_protection/none"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			m := mapProtected(t, t.FileSource(2*page), pmem2.ProtNone, "NONE")
-			checkPermissions(t, m.Address(), 2*page, "---s")
+			checkMapped(t, m.Address(), 2*page, "---s")
 			for _, at := range []uint64{0, page, 2*page - 1} {
 				addr := m.Address() + uintptr(at)
 				t.Check(t.Faults(addr, false), "NONE: a load of byte %d doesn't fault", at)

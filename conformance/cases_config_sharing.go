@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bytes"
 	"math"
 	"slices"
 
@@ -9,16 +8,13 @@ import (
 	"pmemlab/pmem2/platform"
 )
 
-var granularities = []pmem2.Granularity{pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage}
-
 func configGranularityCases() []Case {
 	return []Case{{
 		Name: "pmem2_config_set_required_store_granularity/invalid",
 		Rows: []string{"pmem2_config_set_required_store_granularity/PMEM2_E_GRANULARITY_NOT_SUPPORTED#1"},
 		Run: func(t *T) {
-			src := t.FileSource(t.Machine().PageSize())
-			unset, err := t.Lib.NewConfig()
-			t.Must(err, "NewConfig()")
+			src := t.FileSource(t.Page())
+			unset := t.NewConfig()
 			set := t.Config()
 			for _, g := range []pmem2.Granularity{3, -1, 4, 999, math.MaxInt32, math.MinInt32} {
 				t.Expect("PMEM2_E_GRANULARITY_NOT_SUPPORTED", unset.SetRequiredStoreGranularity(g), "SetRequiredStoreGranularity(%d)", int(g))
@@ -35,9 +31,8 @@ func configGranularityCases() []Case {
 			"pmem2_config_set_required_store_granularity/zero-on-success",
 		},
 		Run: func(t *T) {
-			cfg, err := t.Lib.NewConfig()
-			t.Must(err, "NewConfig()")
-			src := t.FileSource(t.Machine().PageSize())
+			cfg := t.NewConfig()
+			src := t.FileSource(t.Page())
 			for _, g := range granularities {
 				t.Must(cfg.SetRequiredStoreGranularity(g), "SetRequiredStoreGranularity(%v)", g)
 			}
@@ -47,7 +42,7 @@ func configGranularityCases() []Case {
 		Name: "pmem2_config_set_required_store_granularity/sets-maximum",
 		Rows: []string{"pmem2_config_set_required_store_granularity/sets-maximum"},
 		Run: func(t *T) {
-			src := t.FileSource(t.Machine().PageSize())
+			src := t.FileSource(t.Page())
 			cfg := t.Config()
 			for _, c := range []struct {
 				sharing pmem2.Sharing
@@ -76,7 +71,7 @@ func configSharingCases() []Case {
 		Name: "pmem2_config_set_sharing/invalid",
 		Rows: []string{"pmem2_config_set_sharing/PMEM2_E_INVALID_SHARING_VALUE#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.FileSource(page)
 			for _, s := range sharings {
 				cfg := t.Config()
@@ -84,26 +79,26 @@ func configSharingCases() []Case {
 				for _, bad := range []pmem2.Sharing{2, -1, 777, math.MaxInt32, math.MinInt32} {
 					t.Expect("PMEM2_E_INVALID_SHARING_VALUE", cfg.SetSharing(bad), "SetSharing(%d)", int(bad))
 				}
-				checkPermissions(t, t.Map(cfg, src).Address(), page, "rw-"+s.letter)
+				checkMapped(t, t.Map(cfg, src).Address(), page, "rw-"+s.letter)
 			}
 		},
 	}, {
 		Name: "pmem2_config_set_sharing/zero-on-success",
 		Rows: []string{"pmem2_config_set_sharing/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.FileSource(page)
 			cfg := t.Config()
 			for _, s := range slices.Concat(sharings, sharings) {
 				t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
-				checkPermissions(t, t.Map(cfg, src).Address(), page, "rw-"+s.letter)
+				checkMapped(t, t.Map(cfg, src).Address(), page, "rw-"+s.letter)
 			}
 		},
 	}, {
 		Name: "pmem2_config_set_sharing/shared-writes-reach-memory",
 		Rows: []string{"pmem2_config_set_sharing/shared-writes-reach-memory"},
 		Run: func(t *T) {
-			size := 2 * t.Machine().PageSize()
+			size := 2 * t.Page()
 			fd := t.FileFD(size)
 			cfg := t.Config()
 			t.Must(cfg.SetSharing(pmem2.Shared), "SetSharing(SHARED)")
@@ -113,7 +108,7 @@ func configSharingCases() []Case {
 		Name: "pmem2_config_set_sharing/default-shared",
 		Rows: []string{"pmem2_config_set_sharing/default-shared"},
 		Run: func(t *T) {
-			size := 2 * t.Machine().PageSize()
+			size := 2 * t.Page()
 			fd := t.FileFD(size)
 			storeReachesFile(t, t.Map(t.Config(), t.Source(fd)), fd)
 		},
@@ -121,7 +116,7 @@ func configSharingCases() []Case {
 		Name: "pmem2_config_set_sharing/shared-visible-to-other-mappings",
 		Rows: []string{"pmem2_config_set_sharing/shared-visible-to-other-mappings"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(2 * page)
 			cfg := t.Config()
 			t.Must(cfg.SetSharing(pmem2.Shared), "SetSharing(SHARED)")
@@ -135,7 +130,7 @@ func configSharingCases() []Case {
 				t.Check(one.Bytes()[at] == 22, "a store to byte %d isn't seen in the first mapping", at)
 			}
 			t.Check(second.Bytes()[0] == 22 && second.Bytes()[page-1] == 22, "stores aren't seen in a mapping of the second page alone")
-			raw := rawMapping(t, fd, 2*page)
+			raw := platform.Bytes(t.OwnMapping(fd, 2*page), 2*page)
 			one.Bytes()[1] = 33
 			t.Check(raw[1] == 33, "a store isn't seen in a mapping that isn't the library's")
 		},
@@ -143,17 +138,15 @@ func configSharingCases() []Case {
 		Name: "pmem2_config_set_sharing/private-leaves-memory-alone",
 		Rows: []string{"pmem2_config_set_sharing/private-leaves-memory-alone"},
 		Run: func(t *T) {
-			size := 2 * t.Machine().PageSize()
-			fd := t.FileFD(size)
-			before := patterned(int(size), 5)
-			setFileContent(t, fd, 0, before)
+			size := 2 * t.Page()
+			fd, before := t.PatternFile(size, 5)
 			same := func(when string) {
-				t.Check(bytes.Equal(fileContent(t, fd, 0, int(size)), before), "the file has changed %s", when)
+				checkFile(t, fd, 0, before, "the file %s", when)
 			}
 			cfg := t.Config()
 			t.Must(cfg.SetSharing(pmem2.Private), "SetSharing(PRIVATE)")
 			m := t.Map(cfg, t.Source(fd))
-			t.Check(bytes.Equal(m.Bytes(), before), "the mapping doesn't show the file")
+			checkBytes(t, m.Bytes(), before, "the map")
 			for i := range m.Bytes() {
 				m.Bytes()[i] = ^before[i]
 			}
@@ -163,16 +156,16 @@ func configSharingCases() []Case {
 			t.Must(m.Memset(m.Bytes(), 0, 0), "Memset(%d bytes)", size)
 			same("after Memset")
 			t.Check(m.Bytes()[0] == 0 && m.Bytes()[size-1] == 0, "the stores aren't in the mapping")
-			t.Must(m.Delete(), "Delete()")
+			t.Delete(m)
 			same("after Delete")
 		},
 	}, {
 		Name: "pmem2_config_set_sharing/private-invisible-to-others",
 		Rows: []string{"pmem2_config_set_sharing/private-invisible-to-others"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(2 * page)
-			setFileContent(t, fd, 0, patterned(int(2*page), 5))
+			t.WriteFile(fd, 0, pattern(2*page, 5))
 			src := t.Source(fd)
 			cfg := t.Config()
 			shared := t.Map(cfg, src)
@@ -191,20 +184,12 @@ func configSharingCases() []Case {
 
 // storeReachesFile stores into a map of all of a file.
 func storeReachesFile(t *T, m Map, fd int) {
-	want := patterned(int(m.Size()), 8)
+	want := pattern(m.Size(), 8)
 	copy(m.Bytes(), want)
-	t.Check(bytes.Equal(fileContent(t, fd, 0, len(want)), want), "the stores aren't in the file")
+	checkFile(t, fd, 0, want, "the file after stores")
 	t.Must(m.Persist(m.Bytes()), "Persist(%d bytes)", len(want))
-	t.Must(m.Delete(), "Delete()")
-	t.Check(bytes.Equal(fileContent(t, fd, 0, len(want)), want), "the stores are gone from the file with the map")
-}
-
-// rawMapping is a shared mapping of the machine's, without the library.
-func rawMapping(t *T, fd int, n uint64) []byte {
-	addr, err := t.Machine().Mmap(0, n, platform.ProtRead|platform.ProtWrite, platform.MapShared, fd, 0)
-	t.suite(err, "mmap of %d bytes", n)
-	t.Cleanup(func() { _ = t.Machine().Munmap(addr, n) })
-	return platform.Bytes(addr, n)
+	t.Delete(m)
+	checkFile(t, fd, 0, want, "the file without the map")
 }
 
 func configReservationCases() []Case {
@@ -212,8 +197,8 @@ func configReservationCases() []Case {
 		Name: "pmem2_config_set_vm_reservation/always-zero",
 		Rows: []string{"pmem2_config_set_vm_reservation/0#1", "pmem2_config_set_vm_reservation/always-zero"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, page)
+			page := t.Page()
+			src := t.AnonSource(page)
 			r := t.Reservation(0, 4*page)
 			cfg := t.Config()
 			for _, offset := range []uint64{0, 1, 100, page, 3 * page, 4 * page, 1 << 63, math.MaxUint64 - page + 1, math.MaxUint64} {
@@ -230,7 +215,7 @@ func configReservationCases() []Case {
 			"pmem2_config_set_vm_reservation/offset-in-reservation",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			const size = 4 << 20
 			fd := t.FileFD(2 * page)
 			src := t.Source(fd)
@@ -245,8 +230,8 @@ func configReservationCases() []Case {
 				// The same file lies there, not just memory.
 				mark := byte(100 + i)
 				m.Bytes()[2*page-1] = mark
-				t.Check(fileContent(t, fd, int64(2*page)-1, 1)[0] == mark, "the mapping at offset %d isn't one of the file", offset)
-				checkPermissions(t, m.Address(), 2*page, "rw-s")
+				checkFile(t, fd, 2*page-1, []byte{mark}, "the file under the map at offset %d", offset)
+				checkMapped(t, m.Address(), 2*page, "rw-s")
 			}
 			// Beside the maps the reservation is what it was.
 			checkBlank(t, r.Address()+uintptr(5*page), page)
@@ -256,8 +241,8 @@ func configReservationCases() []Case {
 		Name: "pmem2_config_set_vm_reservation/reservation-must-exist",
 		Rows: []string{"pmem2_config_set_vm_reservation/reservation-must-exist"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, page)
+			page := t.Page()
+			src := t.AnonSource(page)
 			r := t.Reservation(0, 2*page)
 			cfg := t.Config()
 			t.Must(cfg.SetVMReservation(r, page), "SetVMReservation(r, %d)", page)

@@ -62,10 +62,10 @@ func mapDeleteCases() []Case {
 }
 
 func mapDeleteRemoves(t *T) {
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, 16*page, 0)
+	page := t.Page()
+	fd, content := t.PatternFile(16*page, 0)
 	src := t.Source(fd)
-	witness := mapMade(t, mapSpec{}, src)
+	witness := t.MapAs(mapSpec{}, src)
 	for _, s := range []mapSpec{
 		{},
 		{length: page},
@@ -74,7 +74,7 @@ func mapDeleteRemoves(t *T) {
 		{sharing: pmem2.Private},
 		{prot: pmem2.ProtRead},
 	} {
-		m := mapMade(t, s, src)
+		m := t.MapAs(s, src)
 		addr, n := m.Address(), m.Size()
 		if s.prot == 0 {
 			m.Bytes()[0] ^= 0xff
@@ -83,73 +83,67 @@ func mapDeleteRemoves(t *T) {
 		if s.prot == 0 && s.sharing == pmem2.Shared {
 			content[s.offset] ^= 0xff
 		}
-		mapDeleted(t, m)
-		mapGone(t, fd, addr, n, fmt.Sprintf("the deleted map (%v)", s))
+		t.Delete(m)
+		checkGone(t, fd, addr, n)
 		// The data is in the file, and another map of it is left alone.
-		mapFileHolds(t, fd, content, 0, "the file after a map was deleted")
-		mapSame(t, witness.Bytes(), content, "another map of the file")
+		checkFile(t, fd, 0, content, "the file after a map was deleted")
+		checkBytes(t, witness.Bytes(), content, "another map of the file")
 	}
 	addr := witness.Address()
-	mapDeleted(t, witness)
-	mapGone(t, fd, addr, 16*page, "the last map")
-	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+	t.Delete(witness)
+	checkGone(t, fd, addr, 16*page)
+	checkUnmapped(t, fd)
 
 	// An unaligned file is unmapped to the end of its last page.
 	odd := t.FileFD(page + 1)
-	m := mapMade(t, mapSpec{}, t.Source(odd))
-	mapDeleted(t, m)
-	t.Check(len(mapAreasOf(t, odd)) == 0, "the unaligned file is still mapped")
+	t.Delete(t.MapAs(mapSpec{}, t.Source(odd)))
+	checkUnmapped(t, odd)
 
 	// Anonymous memory is shared with nobody, so that nothing of it may be seen again.
-	src = mapAnon(t, 16*page)
-	m = mapMade(t, mapSpec{}, src)
+	src = t.AnonSource(16 * page)
+	m := t.MapAs(mapSpec{}, src)
 	addr = m.Address()
-	copy(m.Bytes(), mapPattern(16*page, 0))
-	mapDeleted(t, m)
+	copy(m.Bytes(), pattern(16*page, 0))
+	t.Delete(m)
 	if t.Faults(addr, false) {
 		t.Note("reading the deleted anonymous map", "a memory fault")
 	}
-	for _, b := range mapMade(t, mapSpec{}, src).Bytes() {
-		t.Check(b == 0, "a new anonymous map holds %#x, want 0", b)
-	}
+	checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), make([]byte, 16*page), "a new anonymous map")
 }
 
 func mapDeleteInReservation(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, 32*page)
 	base := r.Address()
-	fd, content := mapPatternFile(t, 8*page, 0)
+	fd, content := t.PatternFile(8*page, 0)
 	src := t.Source(fd)
-	place := func(at uint64) Map { return mapMade(t, mapSpec{reservation: r, at: at}, src) }
+	place := func(at uint64) Map { return t.MapAs(mapSpec{in: r, at: at}, src) }
 	for range 3 { // the place can be mapped again
 		before, amid, behind := place(0), place(8*page), place(16*page)
-		mapDeleted(t, amid)
-		mapHeld(t, base+uintptr(8*page), 8*page, "the place of the deleted map")
-		mapSame(t, before.Bytes(), content, "the map before it")
-		mapSame(t, behind.Bytes(), content, "the map behind it")
-		found, err := r.MapFind(8*page, 8*page)
-		t.Expect("PMEM2_E_MAPPING_NOT_FOUND", err, "MapFind(%#x, %#x)", 8*page, 8*page)
-		t.Check(found == nil, "the deleted map is found in the reservation")
+		t.Delete(amid)
+		checkBlank(t, base+uintptr(8*page), 8*page)
+		checkBytes(t, before.Bytes(), content, "the map before it")
+		checkBytes(t, behind.Bytes(), content, "the map behind it")
+		checkNoneFound(t, r, 8*page, 8*page)
 		t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Delete(), "reservation.Delete()")
 
 		// Another may lie there now, across its borders only when they are free.
-		mapRefused(t, "PMEM2_E_MAPPING_EXISTS", mapSpec{reservation: r, at: 7 * page, length: 2 * page}, src)
-		mapDeleted(t, place(8*page))
-		mapDeleted(t, before)
-		mapDeleted(t, behind)
-		mapUnreserved(t, r, "the reservation without maps")
+		t.NoMapAs("PMEM2_E_MAPPING_EXISTS", mapSpec{in: r, at: 7 * page, length: 2 * page}, src)
+		t.Delete(place(8 * page))
+		t.Delete(before)
+		t.Delete(behind)
+		checkEmpty(t, r)
 	}
-	for _, src := range []Source{t.FileSource(page + 1), mapAnon(t, page+1)} {
-		m := mapMade(t, mapSpec{reservation: r, at: page}, src)
-		mapDeleted(t, m)
-		mapUnreserved(t, r, "the reservation after an unaligned map")
+	for _, src := range []Source{t.FileSource(page + 1), t.AnonSource(page + 1)} {
+		t.Delete(t.MapAs(mapSpec{in: r, at: page}, src))
+		checkEmpty(t, r)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
-	t.Must(r.Delete(), "reservation.Delete()")
+	checkUnmapped(t, fd)
+	t.Delete(r)
 }
 
-// mapReleased expects a map to be as one that has been deleted: no object.
-func mapReleased(t *T, m Map) {
+// checkDeleted expects a map to be as one that has been deleted: no object.
+func checkDeleted(t *T, m Map) {
 	t.Check(m.Address() == 0, "Address() of a deleted map is %#x, want 0", m.Address())
 	t.Check(m.Size() == 0, "Size() of a deleted map is %d, want 0", m.Size())
 	t.Check(len(m.Bytes()) == 0, "Bytes() of a deleted map has %d bytes", len(m.Bytes()))
@@ -173,67 +167,67 @@ func mapReleased(t *T, m Map) {
 }
 
 func mapDeleteReleases(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
 	src := t.Source(fd)
 	cfg := mapSpec{}.config(t)
 	r := t.Reservation(0, 8*page)
 	first, second := t.Map(cfg, src), t.Map(cfg, src)
-	reserved := mapMade(t, mapSpec{reservation: r}, src)
-	wrapped := mapWrapped(t, src, mapOwn(t, fd, page), page, pmem2.GranularityPage)
+	reserved := t.MapAs(mapSpec{in: r}, src)
+	wrapped := t.Wrap(src, t.OwnMapping(fd, page), page, pmem2.GranularityPage)
 	for _, m := range []Map{first, reserved, wrapped} {
-		mapDeleted(t, m)
-		mapReleased(t, m)
+		t.Delete(m)
+		checkDeleted(t, m)
 	}
 	// Only the map is gone: not the others, the source or the config.
 	t.Check(second.Address() != 0 && second.Size() == 4*page, "the other map is %d bytes at %#x", second.Size(), second.Address())
 	second.Bytes()[0] = 'x'
 	t.Must(second.Persist(second.Bytes()[:1]), "Persist(1 byte) of the other map")
-	mapDeleted(t, t.Map(cfg, src))
+	t.Delete(t.Map(cfg, src))
 }
 
 func mapDeleteTwice(t *T) {
 	const want = "PMEM2_E_MAPPING_NOT_FOUND"
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, 4*page, 0)
+	page := t.Page()
+	fd, content := t.PatternFile(4*page, 0)
 	src := t.Source(fd)
-	m := mapMade(t, mapSpec{}, src)
-	mapDeleted(t, m)
+	m := t.MapAs(mapSpec{}, src)
+	t.Delete(m)
 	for range 3 {
 		t.Expect(want, m.Delete(), "Delete() of a deleted map")
 	}
 
 	// Nor does it touch what has taken the place since.
 	r := t.Reservation(0, 8*page)
-	old := mapMade(t, mapSpec{reservation: r, at: page}, src)
-	mapDeleted(t, old)
+	old := t.MapAs(mapSpec{in: r, at: page}, src)
+	t.Delete(old)
 	t.Expect(want, old.Delete(), "Delete() of a deleted map in a reservation")
-	mapUnreserved(t, r, "the reservation")
-	heir := mapMade(t, mapSpec{reservation: r, at: page}, src)
+	checkEmpty(t, r)
+	heir := t.MapAs(mapSpec{in: r, at: page}, src)
 	t.Expect(want, old.Delete(), "Delete() of a deleted map whose place is taken")
-	mapSame(t, heir.Bytes(), content, "the map that has taken the place")
-	mapCovers(t, heir.Address(), 4*page, "rw-s", "the map that has taken the place")
+	checkBytes(t, heir.Bytes(), content, "the map that has taken the place")
+	checkMapped(t, heir.Address(), 4*page, "rw-s")
 	found, err := r.MapFindFirst()
 	t.Must(err, "MapFindFirst()")
-	t.Check(found == heir, "another map than the one in the reservation is found")
-	mapDeleted(t, heir)
+	checkSame(t, found, heir, "MapFindFirst")
+	t.Delete(heir)
 
-	own := mapOwn(t, fd, 4*page)
-	old = mapWrapped(t, src, own, 4*page, pmem2.GranularityPage)
-	mapDeleted(t, old)
+	own := t.OwnMapping(fd, 4*page)
+	old = t.Wrap(src, own, 4*page, pmem2.GranularityPage)
+	t.Delete(old)
 	t.Expect(want, old.Delete(), "Delete() of a deleted map of the caller's own memory")
-	heir = mapWrapped(t, src, own, 4*page, pmem2.GranularityPage)
+	heir = t.Wrap(src, own, 4*page, pmem2.GranularityPage)
 	t.Expect(want, old.Delete(), "Delete() of a deleted map whose memory is wrapped again")
-	mapNotWrapped(t, "PMEM2_E_MAPPING_EXISTS", src, own, page, pmem2.GranularityPage) // still registered
-	mapDeleted(t, heir)
-	mapSame(t, platform.Bytes(own, 4*page), content, "the caller's own memory")
+	t.NoWrap("PMEM2_E_MAPPING_EXISTS", src, own, page, pmem2.GranularityPage) // still registered
+	t.Delete(heir)
+	checkBytes(t, platform.Bytes(own, 4*page), content, "the caller's own memory")
 }
 
 // mapFailingDelete makes a map whose Delete fails once, at the n-th of the calls that
 // the predicate names, for the first n at which that is so. It returns nil if no such
 // call is part of Delete. The fault is over when it returns.
 func mapFailingDelete(t *T, fd int, errno, predicate string, reserved bool) (Map, Reservation) {
-	page := mapPage(t)
+	page := t.Page()
 	for n := range 10 {
 		t.Lib = t.Inject(fmt.Sprintf("(%s (And %s (OnIndex %d)))", errno, predicate, n))
 		src, s := t.Source(fd), mapSpec{offset: page, length: 2 * page}
@@ -242,23 +236,23 @@ func mapFailingDelete(t *T, fd int, errno, predicate string, reserved bool) (Map
 			if err != nil {
 				continue // the n-th call is one of the reservation's
 			}
-			t.Cleanup(func() { _ = r.Delete() })
-			s.reservation, s.at = r, 3*page
+			t.deleteAtEnd(r)
+			s.in, s.at = r, 3*page
 		}
 		m, err := t.Lib.NewMap(s.config(t), src)
-		mapAtEnd(t, m)
 		if err != nil {
 			continue // or one of NewMap's
 		}
+		t.deleteAtEnd(m)
 		addr, g := m.Address(), m.StoreGranularity()
 		if err = m.Delete(); err == nil {
-			return nil, s.reservation
+			return nil, s.in
 		}
 		t.Expect("-"+errno, err, "Delete()")
 		t.Check(m.Address() == addr && m.Size() == 2*page && m.StoreGranularity() == g,
 			"a failing Delete leaves a map of %d bytes at %#x with granularity %v; it had %d at %#x with %v",
 			m.Size(), m.Address(), m.StoreGranularity(), 2*page, addr, g)
-		return m, s.reservation
+		return m, s.in
 	}
 	t.Brokenf("the first 10 calls of %s are none of Delete's", predicate)
 	return nil, nil
@@ -267,10 +261,10 @@ func mapFailingDelete(t *T, fd int, errno, predicate string, reserved bool) (Map
 // mapStillUsable expects the map of mapFailingDelete to be as good as before, and to
 // be deleted by another call.
 func mapStillUsable(t *T, fd int, content []byte, m Map, r Reservation) {
-	page := mapPage(t)
-	mapCovers(t, m.Address(), 2*page, "rw-s", "the map that couldn't be deleted")
-	t.Check(len(mapAreasOf(t, fd)) == 1, "the file is mapped as %v, want once", mapAreasOf(t, fd))
-	mapSame(t, m.Bytes(), content[page:3*page], "the map that couldn't be deleted")
+	page := t.Page()
+	checkMapped(t, m.Address(), 2*page, "rw-s")
+	checkMappedOnce(t, fd)
+	checkBytes(t, m.Bytes(), content[page:3*page], "the map that couldn't be deleted")
 	m.Bytes()[0] ^= 0xff
 	content[page] ^= 0xff
 	t.Must(m.Persist(m.Bytes()[:1]), "Persist(1 byte)")
@@ -278,30 +272,28 @@ func mapStillUsable(t *T, fd int, content []byte, m Map, r Reservation) {
 	for i := range 100 {
 		content[2*page+uint64(i)] = 7
 	}
-	mapFileHolds(t, fd, content, 0, "the file of the map that couldn't be deleted")
+	checkFile(t, fd, 0, content, "the file of the map that couldn't be deleted")
 	// It is still registered, so that nobody else gets the place.
 	src := t.Source(fd)
-	mapNotWrapped(t, "PMEM2_E_MAPPING_EXISTS", src, m.Address(), 1, pmem2.GranularityPage)
+	t.NoWrap("PMEM2_E_MAPPING_EXISTS", src, m.Address(), 1, pmem2.GranularityPage)
 	addr := m.Address()
 	if r == nil {
-		mapDeleted(t, m)
-		mapGone(t, fd, addr, 2*page, "the map that was deleted in the end")
-		t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+		t.Delete(m)
+		checkGone(t, fd, addr, 2*page)
+		checkUnmapped(t, fd)
 		return
 	}
-	mapRefused(t, "PMEM2_E_MAPPING_EXISTS", mapSpec{reservation: r, at: 4 * page, length: page}, src)
-	found, err := r.MapFind(3*page, 0)
-	t.Must(err, "MapFind(%#x, 0)", 3*page)
-	t.Check(found == m, "another map than the one that couldn't be deleted is found in the reservation")
-	mapHeld(t, r.Address(), 3*page, "the reservation before the map")
-	mapHeld(t, r.Address()+uintptr(5*page), 3*page, "the reservation behind the map")
-	mapDeleted(t, m)
-	mapUnreserved(t, r, "the reservation in the end")
-	t.Must(r.Delete(), "reservation.Delete()")
+	t.NoMapAs("PMEM2_E_MAPPING_EXISTS", mapSpec{in: r, at: 4 * page, length: page}, src)
+	checkFound(t, r, 3*page, 0, m)
+	checkBlank(t, r.Address(), 3*page)
+	checkBlank(t, r.Address()+uintptr(5*page), 3*page)
+	t.Delete(m)
+	checkEmpty(t, r)
+	t.Delete(r)
 }
 
 func mapDeleteMunmapFails(t *T) {
-	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	fd, content := t.PatternFile(4*t.Page(), 0)
 	for _, errno := range []string{"EINVAL", "ENOMEM"} {
 		m, _ := mapFailingDelete(t, fd, errno, "(Op munmap)", false)
 		t.Check(m != nil, "Delete succeeds though munmap answers %s", errno)
@@ -311,7 +303,7 @@ func mapDeleteMunmapFails(t *T) {
 }
 
 func mapDeletePlaceholderFails(t *T) {
-	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	fd, content := t.PatternFile(4*t.Page(), 0)
 	for _, errno := range []string{"ENOMEM", "EAGAIN"} {
 		m, r := mapFailingDelete(t, fd, errno, "(Anonymous)", true)
 		t.Check(m != nil, "Delete succeeds though mmap of the placeholder answers %s", errno)
@@ -322,11 +314,11 @@ func mapDeletePlaceholderFails(t *T) {
 // mapDeleteMremapFails is about libraries that move the placeholder. For another
 // there is nothing that could fail.
 func mapDeleteMremapFails(t *T) {
-	fd, content := mapPatternFile(t, 4*mapPage(t), 0)
+	fd, content := t.PatternFile(4*t.Page(), 0)
 	for _, errno := range []string{"ENOMEM", "EINVAL", "EFAULT"} {
 		m, r := mapFailingDelete(t, fd, errno, "(Op mremap)", true)
 		if m == nil {
-			mapUnreserved(t, r, "the reservation without the map")
+			checkEmpty(t, r)
 			continue
 		}
 		mapStillUsable(t, fd, content, m, r)
@@ -334,30 +326,30 @@ func mapDeleteMremapFails(t *T) {
 }
 
 func mapDeleteKeepsOwn(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	size := 4 * page
-	fd, content := mapPatternFile(t, size, 0)
+	fd, content := t.PatternFile(size, 0)
 	src := t.Source(fd)
-	own := mapOwn(t, fd, size)
+	own := t.OwnMapping(fd, size)
 	memory := platform.Bytes(own, size)
 	for _, c := range []struct{ at, n uint64 }{{0, size}, {page, page}, {0, page}, {100, 1}, {size - 1, 1}} {
-		for _, g := range []pmem2.Granularity{pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage} {
-			m := mapWrapped(t, src, own+uintptr(c.at), c.n, g)
-			mapDeleted(t, m)
-			mapReleased(t, m)
-			mapCovers(t, own, size, "rw-s", "the caller's own mapping")
-			mapSame(t, memory, content, "the caller's own mapping")
+		for _, g := range granularities {
+			m := t.Wrap(src, own+uintptr(c.at), c.n, g)
+			t.Delete(m)
+			checkDeleted(t, m)
+			checkMapped(t, own, size, "rw-s")
+			checkBytes(t, memory, content, "the caller's own mapping")
 			memory[c.at] ^= 0xff
 			content[c.at] ^= 0xff
-			mapFileHolds(t, fd, content, 0, "the file of the caller's own mapping")
+			checkFile(t, fd, 0, content, "the file of the caller's own mapping")
 		}
 	}
 	// The object only: neither the descriptor nor the source goes with it.
-	mapDeleted(t, mapMade(t, mapSpec{}, src))
-	t.suite(t.Machine().Munmap(own, size), "munmap of the caller's own mapping")
-	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is still mapped")
+	t.Delete(t.MapAs(mapSpec{}, src))
+	t.Munmap(own, size)
+	checkUnmapped(t, fd)
 
 	// Memory that isn't mapped at all can be deleted too: nothing is unmapped.
-	m := mapWrapped(t, src, own, size, pmem2.GranularityPage)
-	mapDeleted(t, m)
+	m := t.Wrap(src, own, size, pmem2.GranularityPage)
+	t.Delete(m)
 }

@@ -70,15 +70,12 @@ func mapFromExistingCases() []Case {
 	}
 }
 
-// mapGranularities are the three that there are.
-var mapGranularities = []pmem2.Granularity{pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage}
-
 func mapExistingWraps(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	size := 8 * page
-	fd, content := mapPatternFile(t, size, 0)
+	fd, content := t.PatternFile(size, 0)
 	src := t.Source(fd)
-	own := mapOwn(t, fd, size)
+	own := t.OwnMapping(fd, size)
 	for _, c := range []struct{ at, n uint64 }{
 		{0, size},
 		{0, page},
@@ -91,65 +88,65 @@ func mapExistingWraps(t *T) {
 		{1, size - 1},
 	} {
 		addr := own + uintptr(c.at)
-		m := mapWrapped(t, src, addr, c.n, pmem2.GranularityPage)
+		m := t.Wrap(src, addr, c.n, pmem2.GranularityPage)
 		t.Check(m.Address() == addr, "Address() is %#x, want %#x", m.Address(), addr)
 		t.Check(m.Size() == c.n, "Size() is %d, want %d", m.Size(), c.n)
 		t.Check(m.StoreGranularity() == pmem2.GranularityPage, "StoreGranularity() is %v, want PAGE", m.StoreGranularity())
-		mapSame(t, m.Bytes(), content[c.at:c.at+c.n], "the map of the caller's own mapping")
+		checkBytes(t, m.Bytes(), content[c.at:c.at+c.n], "the map of the caller's own mapping")
 		m.Bytes()[c.n-1] ^= 0xff
 		content[c.at+c.n-1] ^= 0xff
 		t.Check(platform.Bytes(own, size)[c.at+c.n-1] == content[c.at+c.n-1], "Bytes() is other memory than the caller's own")
 		// It is the caller's mapping and no second one.
-		t.Check(len(mapAreasOf(t, fd)) == 1, "the file is mapped as %v, want once", mapAreasOf(t, fd))
-		mapDeleted(t, m)
+		checkMappedOnce(t, fd)
+		t.Delete(m)
 	}
-	mapFileHolds(t, fd, content, 0, "the file of the caller's own mapping")
+	checkFile(t, fd, 0, content, "the file of the caller's own mapping")
 
 	// Any mapping does: private, anonymous, read-only.
-	private := mapMmap(t, size, platform.ProtRead|platform.ProtWrite, platform.MapPrivate, fd)
-	mapSame(t, mapWrapped(t, src, private, size, pmem2.GranularityByte).Bytes(), content, "the map of a private mapping")
-	readOnly := mapMmap(t, size, platform.ProtRead, platform.MapShared, fd)
-	mapSame(t, mapWrapped(t, src, readOnly, size, pmem2.GranularityPage).Bytes(), content, "the map of a read-only mapping")
-	anon := mapMmap(t, size, platform.ProtRead|platform.ProtWrite, platform.MapPrivate|platform.MapAnonymous, -1)
-	mapSame(t, mapWrapped(t, mapAnon(t, size), anon, size, pmem2.GranularityByte).Bytes(), make([]byte, size), "the map of an anonymous mapping")
+	private := t.Mmap(0, size, readWrite, platform.MapPrivate, fd)
+	checkBytes(t, t.Wrap(src, private, size, pmem2.GranularityByte).Bytes(), content, "the map of a private mapping")
+	readOnly := t.Mmap(0, size, platform.ProtRead, platform.MapShared, fd)
+	checkBytes(t, t.Wrap(src, readOnly, size, pmem2.GranularityPage).Bytes(), content, "the map of a read-only mapping")
+	anon := t.Mmap(0, size, readWrite, platform.MapPrivate|platform.MapAnonymous, -1)
+	checkBytes(t, t.Wrap(t.AnonSource(size), anon, size, pmem2.GranularityByte).Bytes(), make([]byte, size), "the map of an anonymous mapping")
 }
 
 func mapExistingTrusts(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	own := mapOwn(t, fd, 4*page)
+	own := t.OwnMapping(fd, 4*page)
 	src := t.Source(fd)
 	// Neither what the storage has nor what is forced counts.
 	for _, force := range []string{"", "PAGE", "CACHE_LINE", "BYTE"} {
-		mapForce(t, force)
-		for _, g := range mapGranularities {
-			m := mapWrapped(t, src, own, 4*page, g)
+		t.Force(force)
+		for _, g := range granularities {
+			m := t.Wrap(src, own, 4*page, g)
 			t.Check(m.StoreGranularity() == g, "StoreGranularity() is %v, want the %v that was given", m.StoreGranularity(), g)
-			mapDeleted(t, m)
+			t.Delete(m)
 		}
 	}
 	// Three maps side by side keep their own.
 	var maps []Map
-	for i, g := range mapGranularities {
-		maps = append(maps, mapWrapped(t, src, own+uintptr(i)*uintptr(page), page, g))
+	for i, g := range granularities {
+		maps = append(maps, t.Wrap(src, own+uintptr(i)*uintptr(page), page, g))
 	}
-	for i, g := range mapGranularities {
+	for i, g := range granularities {
 		t.Check(maps[i].StoreGranularity() == g, "StoreGranularity() is %v, want the %v that was given", maps[i].StoreGranularity(), g)
 	}
 	for _, m := range maps {
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 	// The source is taken as it is: its size bounds nothing.
-	small := mapWrapped(t, t.FileSource(1), own, 4*page, pmem2.GranularityPage)
+	small := t.Wrap(t.FileSource(1), own, 4*page, pmem2.GranularityPage)
 	t.Check(small.Size() == 4*page, "Size() is %d, want %d", small.Size(), 4*page)
 	t.Must(small.Persist(small.Bytes()), "Persist(all of it)")
-	mapDeleted(t, small)
-	empty := mapWrapped(t, t.FileSource(0), own, 4*page, pmem2.GranularityPage)
+	t.Delete(small)
+	empty := t.Wrap(t.FileSource(0), own, 4*page, pmem2.GranularityPage)
 	t.Check(empty.Size() == 4*page, "Size() is %d, want %d", empty.Size(), 4*page)
 }
 
-// mapReturns expects a call to succeed, and to return at all.
-func mapReturns(t *T, f func() error, call string, args ...any) {
+// checkReturns expects a call to succeed, and to return at all.
+func checkReturns(t *T, f func() error, call string, args ...any) {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
 	select {
@@ -161,12 +158,12 @@ func mapReturns(t *T, f func() error, call string, args ...any) {
 }
 
 func mapExistingUsable(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	size := 4 * page
-	for _, g := range mapGranularities {
-		fd, content := mapPatternFile(t, size, byte(g))
-		own := mapOwn(t, fd, size)
-		m := mapWrapped(t, t.Source(fd), own, size, g)
+	for _, g := range granularities {
+		fd, content := t.PatternFile(size, byte(g))
+		own := t.OwnMapping(fd, size)
+		m := t.Wrap(t.Source(fd), own, size, g)
 		b := m.Bytes()
 		// At the start of the mapping, where C's functions hang at PAGE, elsewhere,
 		// across pages and at the very end.
@@ -175,81 +172,81 @@ func mapExistingUsable(t *T) {
 		} {
 			part := b[c.at : c.at+c.n]
 			fill := func(seed byte) []byte {
-				p := mapPattern(c.n, seed+byte(i))
+				p := pattern(c.n, seed+byte(i))
 				copy(content[c.at:], p)
 				return p
 			}
 			where := []any{c.n, c.at, g}
 			copy(part, fill(0x10))
-			mapReturns(t, func() error { return m.Persist(part) }, "Persist(%d bytes at %#x), %v", where...)
+			checkReturns(t, func() error { return m.Persist(part) }, "Persist(%d bytes at %#x), %v", where...)
 			copy(part, fill(0x20))
-			mapReturns(t, func() error {
+			checkReturns(t, func() error {
 				if err := m.Flush(part); err != nil {
 					return err
 				}
 				return m.Drain()
 			}, "Flush(%d bytes at %#x) and Drain(), %v", where...)
 			p := fill(0x40)
-			mapReturns(t, func() error { return m.Memmove(part, p, 0) }, "Memmove(%d bytes to %#x), %v", where...)
-			mapSame(t, b, content, "the map after Memmove")
+			checkReturns(t, func() error { return m.Memmove(part, p, 0) }, "Memmove(%d bytes to %#x), %v", where...)
+			checkBytes(t, b, content, "the map after Memmove")
 			p = fill(0x60)
-			mapReturns(t, func() error { return m.Memcpy(part, p, 0) }, "Memcpy(%d bytes to %#x), %v", where...)
-			mapSame(t, b, content, "the map after Memcpy")
+			checkReturns(t, func() error { return m.Memcpy(part, p, 0) }, "Memcpy(%d bytes to %#x), %v", where...)
+			checkBytes(t, b, content, "the map after Memcpy")
 			for j := range c.n {
 				content[c.at+j] = 0xc0 + byte(i)
 			}
-			mapReturns(t, func() error { return m.Memset(part, 0xc0+byte(i), 0) }, "Memset(%d bytes at %#x), %v", where...)
-			mapSame(t, b, content, "the map after Memset")
-			mapFileHolds(t, fd, content, 0, "the file")
+			checkReturns(t, func() error { return m.Memset(part, 0xc0+byte(i), 0) }, "Memset(%d bytes at %#x), %v", where...)
+			checkBytes(t, b, content, "the map after Memset")
+			checkFile(t, fd, 0, content, "the file")
 		}
 		// Memmove may overlap.
-		mapReturns(t, func() error { return m.Memmove(b[1:page+1], b[:page], 0) }, "Memmove(one page by one byte), %v", g)
+		checkReturns(t, func() error { return m.Memmove(b[1:page+1], b[:page], 0) }, "Memmove(one page by one byte), %v", g)
 		copy(content[1:page+1], content[:page])
-		mapSame(t, b, content, "the map after Memmove of overlapping bytes")
-		mapFileHolds(t, fd, content, 0, "the file")
-		mapDeleted(t, m)
+		checkBytes(t, b, content, "the map after Memmove of overlapping bytes")
+		checkFile(t, fd, 0, content, "the file")
+		t.Delete(m)
 	}
 }
 
 // mapExistingSynced counts the page syncs: one for a range inside of a page, none at
 // the other granularities.
 func mapExistingSynced(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	own := mapOwn(t, fd, 4*page)
+	own := t.OwnMapping(fd, 4*page)
 	for _, call := range []struct {
 		name string
 		f    func(m Map, b []byte) error
 	}{
 		{"Persist", func(m Map, b []byte) error { return m.Persist(b) }},
 		{"Flush", func(m Map, b []byte) error { return m.Flush(b) }},
-		{"Memmove", func(m Map, b []byte) error { return m.Memmove(b, mapPattern(uint64(len(b)), 1), 0) }},
-		{"Memcpy", func(m Map, b []byte) error { return m.Memcpy(b, mapPattern(uint64(len(b)), 2), 0) }},
+		{"Memmove", func(m Map, b []byte) error { return m.Memmove(b, pattern(uint64(len(b)), 1), 0) }},
+		{"Memcpy", func(m Map, b []byte) error { return m.Memcpy(b, pattern(uint64(len(b)), 2), 0) }},
 		{"Memset", func(m Map, b []byte) error { return m.Memset(b, 3, 0) }},
 	} {
 		// Large copies are done otherwise than small ones.
 		for _, c := range []struct{ at, n uint64 }{{0, 100}, {100, 3000}, {3 * page, page}} {
-			for _, g := range mapGranularities {
+			for _, g := range granularities {
 				where := []any{call.name, c.n, c.at, g}
 				// The first msync fails: it is called at PAGE.
 				t.Lib = t.Inject("(EIO (And (Op msync) (OnIndex 0)))")
-				m := mapWrapped(t, t.Source(fd), own, 4*page, g)
+				m := t.Wrap(t.Source(fd), own, 4*page, g)
 				b := m.Bytes()[c.at : c.at+c.n]
 				if g == pmem2.GranularityPage {
 					t.Expect("-EIO", call.f(m, b), "%s(%d bytes at %#x), %v", where...)
 				}
-				mapReturns(t, func() error { return call.f(m, b) }, "%s(%d bytes at %#x), %v", where...)
-				mapDeleted(t, m)
+				checkReturns(t, func() error { return call.f(m, b) }, "%s(%d bytes at %#x), %v", where...)
+				t.Delete(m)
 				// The second fails, and isn't called. Without PAGE there is no first.
 				first := 0
 				if g == pmem2.GranularityPage {
 					first = 1
 				}
 				t.Lib = t.Inject(fmt.Sprintf("(EIO (And (Op msync) (FromIndex %d)))", first))
-				m = mapWrapped(t, t.Source(fd), own, 4*page, g)
+				m = t.Wrap(t.Source(fd), own, 4*page, g)
 				b = m.Bytes()[c.at : c.at+c.n]
-				mapReturns(t, func() error { return call.f(m, b) }, "%s(%d bytes at %#x), %v", where...)
-				mapDeleted(t, m)
+				checkReturns(t, func() error { return call.f(m, b) }, "%s(%d bytes at %#x), %v", where...)
+				t.Delete(m)
 			}
 		}
 	}
@@ -257,12 +254,12 @@ func mapExistingSynced(t *T) {
 
 func mapExistingTwice(t *T) {
 	const want = "PMEM2_E_MAPPING_EXISTS"
-	page := mapPage(t)
+	page := t.Page()
 	size := 8 * page
-	fd, content := mapPatternFile(t, size, 0)
-	src, own := t.Source(fd), mapOwn(t, fd, size)
+	fd, content := t.PatternFile(size, 0)
+	src, own := t.Source(fd), t.OwnMapping(fd, size)
 	from, n := own+uintptr(2*page), 2*page
-	m := mapWrapped(t, src, from, n, pmem2.GranularityPage)
+	m := t.Wrap(src, from, n, pmem2.GranularityPage)
 	for _, c := range []struct {
 		addr uintptr
 		n    uint64
@@ -280,79 +277,79 @@ func mapExistingTwice(t *T) {
 		{own, uint64(from-own) + 1}, // up to its first byte
 		{from + 1, n - 2},           // inside
 	} {
-		for _, g := range mapGranularities {
-			mapNotWrapped(t, want, src, c.addr, c.n, g)
+		for _, g := range granularities {
+			t.NoWrap(want, src, c.addr, c.n, g)
 		}
-		mapNotWrapped(t, want, mapAnon(t, size), c.addr, c.n, pmem2.GranularityByte) // of whatever source
+		t.NoWrap(want, t.AnonSource(size), c.addr, c.n, pmem2.GranularityByte) // of whatever source
 	}
 	t.Check(m.Address() == from && m.Size() == n, "the first map has become %d bytes at %#x", m.Size(), m.Address())
-	mapSame(t, m.Bytes(), content[2*page:4*page], "the first map")
+	checkBytes(t, m.Bytes(), content[2*page:4*page], "the first map")
 	t.Must(m.Persist(m.Bytes()[:100]), "Persist(100 bytes) of the first map")
 
 	// Next to it on both sides there is nothing registered, and once it is deleted
 	// nothing at all.
-	before := mapWrapped(t, src, own, uint64(from-own), pmem2.GranularityPage)
-	behind := mapWrapped(t, src, from+uintptr(n), 1, pmem2.GranularityPage)
-	mapNotWrapped(t, want, src, from+uintptr(n), 2, pmem2.GranularityPage)
+	before := t.Wrap(src, own, uint64(from-own), pmem2.GranularityPage)
+	behind := t.Wrap(src, from+uintptr(n), 1, pmem2.GranularityPage)
+	t.NoWrap(want, src, from+uintptr(n), 2, pmem2.GranularityPage)
 	for _, m := range []Map{m, before, behind} {
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
-	mapWrapped(t, src, own, size, pmem2.GranularityPage)
+	t.Wrap(src, own, size, pmem2.GranularityPage)
 }
 
 func mapExistingOverNewMap(t *T) {
 	const want = "PMEM2_E_MAPPING_EXISTS"
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, 4*page, 0)
+	page := t.Page()
+	fd, content := t.PatternFile(4*page, 0)
 	src := t.Source(fd)
 	r := t.Reservation(0, 8*page)
-	for _, s := range []mapSpec{{}, {sharing: pmem2.Private}, {reservation: r, at: 2 * page}} {
-		m := mapMade(t, s, src)
+	for _, s := range []mapSpec{{}, {sharing: pmem2.Private}, {in: r, at: 2 * page}} {
+		m := t.MapAs(s, src)
 		addr, last := m.Address(), m.Address()+uintptr(4*page-1)
 		for _, c := range []struct {
 			addr uintptr
 			n    uint64
 		}{{addr, 4 * page}, {addr, 1}, {last, 1}, {addr + 100, 1}, {addr + uintptr(page), page}, {addr - 1, 2}, {last, 2}, {addr - 1, 4*page + 2}} {
-			mapNotWrapped(t, want, src, c.addr, c.n, pmem2.GranularityPage)
+			t.NoWrap(want, src, c.addr, c.n, pmem2.GranularityPage)
 		}
-		mapSame(t, m.Bytes(), content, "the map that was there before")
-		if s.reservation != nil {
+		checkBytes(t, m.Bytes(), content, "the map that was there before")
+		if s.in != nil {
 			// The rest of the reservation isn't taken.
-			mapDeleted(t, mapWrapped(t, src, addr-1, 1, pmem2.GranularityPage))
-			mapDeleted(t, mapWrapped(t, src, last+1, 1, pmem2.GranularityPage))
+			t.Delete(t.Wrap(src, addr-1, 1, pmem2.GranularityPage))
+			t.Delete(t.Wrap(src, last+1, 1, pmem2.GranularityPage))
 		}
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 	// What a map was is free after it.
-	m := mapMade(t, mapSpec{reservation: r}, src)
-	mapDeleted(t, m)
-	mapWrapped(t, src, r.Address(), 4*page, pmem2.GranularityPage)
+	m := t.MapAs(mapSpec{in: r}, src)
+	t.Delete(m)
+	t.Wrap(src, r.Address(), 4*page, pmem2.GranularityPage)
 }
 
 func mapExistingEmpty(t *T) {
 	const want = "PMEM2_E_LENGTH_OUT_OF_RANGE"
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	src, own := t.Source(fd), mapOwn(t, fd, 4*page)
+	src, own := t.Source(fd), t.OwnMapping(fd, 4*page)
 	addrs := []uintptr{own, own + 1, own + uintptr(page), own + uintptr(4*page), 0, math.MaxUint &^ uintptr(page-1), math.MaxUint}
 	for _, addr := range addrs {
-		for _, g := range mapGranularities {
-			mapNotWrapped(t, want, src, addr, 0, g)
+		for _, g := range granularities {
+			t.NoWrap(want, src, addr, 0, g)
 		}
 	}
 	// Nothing was registered, neither by itself nor inside of a map.
-	m := mapWrapped(t, src, own, 4*page, pmem2.GranularityPage)
-	mapNotWrapped(t, want, src, own+uintptr(page), 0, pmem2.GranularityPage)
+	m := t.Wrap(src, own, 4*page, pmem2.GranularityPage)
+	t.NoWrap(want, src, own+uintptr(page), 0, pmem2.GranularityPage)
 	t.Must(m.Persist(m.Bytes()[:100]), "Persist(100 bytes)")
-	mapDeleted(t, m)
-	mapDeleted(t, mapWrapped(t, src, own, 1, pmem2.GranularityPage)) // one byte is enough
+	t.Delete(m)
+	t.Delete(t.Wrap(src, own, 1, pmem2.GranularityPage)) // one byte is enough
 }
 
 func mapExistingWrapsAround(t *T) {
 	const want = "PMEM2_E_LENGTH_OUT_OF_RANGE"
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	src, own := t.Source(fd), mapOwn(t, fd, 4*page)
+	src, own := t.Source(fd), t.OwnMapping(fd, 4*page)
 	toTop := math.MaxUint - own + 1 // so many bytes there are up to the end of the address space
 	for _, c := range []struct {
 		addr uintptr
@@ -368,28 +365,28 @@ func mapExistingWrapsAround(t *T) {
 		{math.MaxUint &^ uintptr(page-1), 2 * page},
 		{math.MaxUint, 2},
 	} {
-		for _, g := range mapGranularities {
-			mapNotWrapped(t, want, src, c.addr, c.n, g)
+		for _, g := range granularities {
+			t.NoWrap(want, src, c.addr, c.n, g)
 		}
 	}
 	// Nothing was registered anywhere.
-	m := mapMade(t, mapSpec{}, src)
+	m := t.MapAs(mapSpec{}, src)
 	t.Must(m.Persist(m.Bytes()[:100]), "Persist(100 bytes)")
 	for _, n := range []uint64{1, page, 4 * page} {
-		mapDeleted(t, mapWrapped(t, src, own, n, pmem2.GranularityPage))
+		t.Delete(t.Wrap(src, own, n, pmem2.GranularityPage))
 	}
 }
 
 func mapExistingGranularity(t *T) {
 	const want = "PMEM2_E_GRANULARITY_NOT_SUPPORTED"
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	src, own := t.Source(fd), mapOwn(t, fd, 4*page)
+	src, own := t.Source(fd), t.OwnMapping(fd, 4*page)
 	for _, g := range []pmem2.Granularity{999, 3, -1, math.MaxInt32, math.MinInt32} {
-		mapNotWrapped(t, want, src, own, 4*page, g)
-		mapNotWrapped(t, want, src, own, 1, g)
+		t.NoWrap(want, src, own, 4*page, g)
+		t.NoWrap(want, src, own, 1, g)
 	}
-	for _, g := range mapGranularities {
-		mapDeleted(t, mapWrapped(t, src, own, 4*page, g)) // nothing was registered
+	for _, g := range granularities {
+		t.Delete(t.Wrap(src, own, 4*page, g)) // nothing was registered
 	}
 }

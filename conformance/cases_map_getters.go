@@ -44,39 +44,38 @@ func mapGetterCases() []Case {
 }
 
 func mapGetAddress(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(8 * page)
 	src := t.Source(fd)
 	for _, s := range []mapSpec{{}, {length: page}, {offset: 3 * page}, {sharing: pmem2.Private}, {prot: pmem2.ProtRead}} {
-		m := mapMade(t, s, src)
-		areas := mapAreasOf(t, fd)
-		t.Check(len(areas) == 1, "the file is mapped as %v, want once", areas)
-		t.Check(m.Address() == areas[0].Start, "Address() is %#x, the mapping is at %#x", m.Address(), areas[0].Start)
+		m := t.MapAs(s, src)
+		start := checkMappedOnce(t, fd).Start
+		t.Check(m.Address() == start, "Address() is %#x, the mapping is at %#x", m.Address(), start)
 		t.Check(&m.Bytes()[0] == &platform.Bytes(m.Address(), 1)[0], "Bytes() starts elsewhere than at Address()")
 		t.Note("Address()", "%#x, as in the process's memory map", m.Address())
-		t.Check(m.Address() == areas[0].Start, "Address() is %#x when asked again", m.Address())
-		mapDeleted(t, m)
+		t.Check(m.Address() == start, "Address() is %#x when asked again", m.Address())
+		t.Delete(m)
 	}
 	r := t.Reservation(0, 16*page)
 	for _, at := range []uint64{0, page, 8 * page} {
-		m := mapMade(t, mapSpec{reservation: r, at: at}, src)
-		areas := mapAreasOf(t, fd)
-		t.Check(len(areas) == 1 && m.Address() == areas[0].Start && m.Address() == r.Address()+uintptr(at),
-			"Address() is %#x at %#x in the reservation at %#x, the mapping is %v", m.Address(), at, r.Address(), areas)
+		m := t.MapAs(mapSpec{in: r, at: at}, src)
+		start := checkMappedOnce(t, fd).Start
+		t.Check(m.Address() == start && m.Address() == r.Address()+uintptr(at),
+			"Address() is %#x at %#x in the reservation at %#x, the mapping is at %#x", m.Address(), at, r.Address(), start)
 		t.Note("Address()", "%#x, as in the process's memory map", m.Address())
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
-	own := mapOwn(t, fd, 8*page)
-	m := mapWrapped(t, src, own+100, page, pmem2.GranularityPage)
+	own := t.OwnMapping(fd, 8*page)
+	m := t.Wrap(src, own+100, page, pmem2.GranularityPage)
 	t.Check(m.Address() == own+100, "Address() is %#x, want %#x", m.Address(), own+100)
 
-	anon := mapMade(t, mapSpec{}, mapAnon(t, page))
+	anon := t.MapAs(mapSpec{}, t.AnonSource(page))
 	entry, mapped := t.ProcMaps(anon.Address())
 	t.Check(mapped && entry.Perms[:2] == "rw", "Address() is %#x, where the process has %v", anon.Address(), entry)
 }
 
 func mapGetSize(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	size := func(m Map, want uint64) {
 		t.Note("Size()", "%d", m.Size())
 		t.Check(m.Size() == want, "Size() is %d, want %d", m.Size(), want)
@@ -97,32 +96,32 @@ func mapGetSize(t *T) {
 		{mapSpec{offset: page, length: 2 * page}, large, 2 * page},
 		{mapSpec{offset: 1<<20 - page}, large, page},
 		{mapSpec{sharing: pmem2.Private, length: page}, large, page},
-		{mapSpec{reservation: r, at: page}, large, 1 << 20},
+		{mapSpec{in: r, at: page}, large, 1 << 20},
 		{mapSpec{}, odd, 5000}, // not that of its pages
-		{mapSpec{reservation: r}, odd, 5000},
+		{mapSpec{in: r}, odd, 5000},
 		{mapSpec{sharing: pmem2.Private}, odd, 5000},
 		{mapSpec{}, t.FileSource(1), 1},
 		{mapSpec{}, t.FileSource(page - 1), page - 1},
 		{mapSpec{}, t.FileSource(page + 1), page + 1},
-		{mapSpec{}, mapAnon(t, 5000), 5000},
-		{mapSpec{length: page}, mapAnon(t, 5000), page},
+		{mapSpec{}, t.AnonSource(5000), 5000},
+		{mapSpec{length: page}, t.AnonSource(5000), page},
 	} {
-		m := mapMade(t, c.spec, c.src)
+		m := t.MapAs(c.spec, c.src)
 		size(m, c.want)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
-	own := mapOwn(t, t.FileFD(2*page), 2*page)
-	size(mapWrapped(t, odd, own, page+1, pmem2.GranularityPage), page+1)
+	own := t.OwnMapping(t.FileFD(2*page), 2*page)
+	size(t.Wrap(odd, own, page+1, pmem2.GranularityPage), page+1)
 
 	// It is that of the mapping: the file may become what it likes.
 	fd := t.FileFD(2 * page)
-	m := mapMade(t, mapSpec{}, t.Source(fd))
-	t.suite(t.Machine().Ftruncate(fd, int64(8*page)), "ftruncate")
+	m := t.MapAs(mapSpec{}, t.Source(fd))
+	t.Truncate(fd, 8*page)
 	size(m, 2*page)
 }
 
 func mapGetDeviceSize(t *T) {
-	_, _, src := mapDevice(t)
+	_, _, src := t.Device()
 	whole, err := src.Size()
 	t.Must(err, "Size() of the source")
 	for _, c := range []struct {
@@ -130,26 +129,26 @@ func mapGetDeviceSize(t *T) {
 		want uint64
 	}{
 		{mapSpec{}, whole},
-		{mapSpec{length: mapDeviceAlign}, mapDeviceAlign},
-		{mapSpec{offset: mapDeviceAlign}, whole - mapDeviceAlign},
-		{mapSpec{offset: mapDeviceAlign, length: 2 * mapDeviceAlign}, 2 * mapDeviceAlign},
+		{mapSpec{length: daxAlign}, daxAlign},
+		{mapSpec{offset: daxAlign}, whole - daxAlign},
+		{mapSpec{offset: daxAlign, length: 2 * daxAlign}, 2 * daxAlign},
 	} {
-		m := mapMade(t, c.spec, src)
+		m := t.MapAs(c.spec, src)
 		t.Note("Size()", "%d", m.Size())
 		t.Check(m.Size() == c.want, "Size() is %d, want %d", m.Size(), c.want)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 }
 
-// mapGranularity expects a map to have a granularity.
-func mapGranularity(t *T, m Map, want pmem2.Granularity, of string) {
+// checkGranularity expects a map to have a granularity.
+func checkGranularity(t *T, m Map, want pmem2.Granularity, of string) {
 	t.Note("StoreGranularity() of "+of, "%v", m.StoreGranularity())
 	t.Check(m.StoreGranularity() == want, "StoreGranularity() of %s is %v, want %v", of, m.StoreGranularity(), want)
 }
 
 func mapGetGranularity(t *T) {
 	const b, line, p = pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage
-	page := mapPage(t)
+	page := t.Page()
 	src := t.FileSource(page)
 	for _, c := range []struct {
 		force string
@@ -160,32 +159,31 @@ func mapGetGranularity(t *T) {
 		{"BYTE", b},
 		{"PAGE", p},
 	} {
-		mapForce(t, c.force)
+		t.Force(c.force)
 		// It is the one that was found, not the one that was required.
-		for _, required := range mapGranularities {
+		for _, required := range granularities {
 			if required < c.have {
 				continue
 			}
-			m := mapMade(t, mapSpec{require: &required}, src)
-			mapGranularity(t, m, c.have, "a map of a file")
+			m := t.MapAs(mapSpec{require: &required}, src)
+			checkGranularity(t, m, c.have, "a map of a file")
 			// What is forced later is about later maps.
-			mapForce(t, "BYTE")
-			mapGranularity(t, m, c.have, "a map of a file made before")
-			mapForce(t, c.force)
-			mapDeleted(t, m)
+			t.Force("BYTE")
+			checkGranularity(t, m, c.have, "a map of a file made before")
+			t.Force(c.force)
+			t.Delete(m)
 		}
 		// Nobody else sees these stores, forced or not.
-		mapGranularity(t, mapMade(t, mapSpec{sharing: pmem2.Private}, src), b, "a private map")
-		mapGranularity(t, mapMade(t, mapSpec{}, mapAnon(t, page)), b, "an anonymous map")
+		checkGranularity(t, t.MapAs(mapSpec{sharing: pmem2.Private}, src), b, "a private map")
+		checkGranularity(t, t.MapAs(mapSpec{}, t.AnonSource(page)), b, "an anonymous map")
 	}
 }
 
 func mapGetGranularityDAX(t *T) {
 	const b, line, p = pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage
-	o, err := t.Env.DAXFile(4 << 20)
-	t.suite(err, "file with DAX")
+	o := t.made(t.Env.DAXFile(4 << 20))
 	file, plain := t.Source(t.Open(o, platform.ORdwr)), t.FileSource(4<<20)
-	_, _, device := mapDevice(t)
+	_, _, device := t.Device()
 	for _, c := range []struct {
 		eadr  bool
 		force string
@@ -200,8 +198,8 @@ func mapGetGranularityDAX(t *T) {
 	} {
 		t.suite(t.Env.SetEADR(c.eadr), "set eADR to %t", c.eadr)
 		t.Note("persistence domain", "eADR: %t", c.eadr)
-		mapForce(t, c.force)
-		for _, required := range mapGranularities {
+		t.Force(c.force)
+		for _, required := range granularities {
 			for _, s := range []struct {
 				src  Source
 				have pmem2.Granularity
@@ -209,12 +207,12 @@ func mapGetGranularityDAX(t *T) {
 			}{{file, c.dax, "a file with DAX"}, {device, c.dax, "device DAX"}, {plain, c.plain, "a file without DAX"}} {
 				spec := mapSpec{require: &required}
 				if s.have > required {
-					mapRefused(t, "PMEM2_E_GRANULARITY_NOT_SUPPORTED", spec, s.src)
+					t.NoMapAs("PMEM2_E_GRANULARITY_NOT_SUPPORTED", spec, s.src)
 					continue
 				}
-				m := mapMade(t, spec, s.src)
-				mapGranularity(t, m, s.have, "a map of "+s.of)
-				mapDeleted(t, m)
+				m := t.MapAs(spec, s.src)
+				checkGranularity(t, m, s.have, "a map of "+s.of)
+				t.Delete(m)
 			}
 		}
 	}

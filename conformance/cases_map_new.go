@@ -61,11 +61,11 @@ func mapNewCases() []Case {
 }
 
 func mapNewAppears(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	size := 64 * page
-	fd, content := mapPatternFile(t, size, 0)
+	fd, content := t.PatternFile(size, 0)
 	src := t.Source(fd)
-	t.Check(len(mapAreasOf(t, fd)) == 0, "the file is mapped before NewMap is called")
+	checkUnmapped(t, fd)
 
 	for _, s := range []mapSpec{
 		{},
@@ -78,7 +78,7 @@ func mapNewAppears(t *T) {
 		{prot: pmem2.ProtRead, offset: 7 * page},
 		{length: page, require: new(pmem2.GranularityPage)}, // said once more
 	} {
-		m := mapMade(t, s, src)
+		m := t.MapAs(s, src)
 		n := s.length
 		if n == 0 {
 			n = size - s.offset
@@ -91,16 +91,16 @@ func mapNewAppears(t *T) {
 			perms = "r--s"
 		}
 		what := "the mapping"
-		mapCovers(t, m.Address(), n, perms, what)
+		checkMapped(t, m.Address(), n, perms)
 		var mapped uint64
-		for _, a := range mapAreasOf(t, fd) {
+		for _, a := range areasOf(t, fd) {
 			at := uint64(a.Start - m.Address())
 			t.Check(a.Start >= m.Address() && at < n && uint64(a.End-a.Start) <= n-at, "%v of the file lies outside of the map", a)
 			t.Check(a.Offset == s.offset+at, "%v: want byte %#x of the file there", a, s.offset+at)
 			mapped += uint64(a.End - a.Start)
 		}
 		t.Check(mapped == n, "%d bytes of the file are mapped, want %d", mapped, n)
-		mapSame(t, m.Bytes(), content[s.offset:s.offset+n], what)
+		checkBytes(t, m.Bytes(), content[s.offset:s.offset+n], what)
 
 		// Stores reach the file, or with PRIVATE they don't.
 		if s.prot == 0 {
@@ -110,17 +110,17 @@ func mapNewAppears(t *T) {
 				content[s.offset] ^= 0xff
 				content[s.offset+n-1] ^= 0xff
 			}
-			mapFileHolds(t, fd, content, 0, "the file after stores to the map")
+			checkFile(t, fd, 0, content, "the file after stores to the map")
 		}
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 }
 
 func mapNewObject(t *T) {
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, 8*page, 0)
-	first := mapMade(t, mapSpec{length: 2 * page}, t.Source(fd))
-	second := mapMade(t, mapSpec{offset: page, length: page}, t.Source(fd))
+	page := t.Page()
+	fd, content := t.PatternFile(8*page, 0)
+	first := t.MapAs(mapSpec{length: 2 * page}, t.Source(fd))
+	second := t.MapAs(mapSpec{offset: page, length: page}, t.Source(fd))
 	t.Check(first != second, "two calls of NewMap return the same map")
 	for _, c := range []struct {
 		m       Map
@@ -129,7 +129,7 @@ func mapNewObject(t *T) {
 		t.Check(c.m.Address() != 0, "Address() is 0")
 		t.Check(c.m.Size() == uint64(len(c.content)), "Size() is %d, want %d", c.m.Size(), len(c.content))
 		t.Check(c.m.StoreGranularity().Valid(), "StoreGranularity() is %d, none of 0, 1, 2", int(c.m.StoreGranularity()))
-		mapSame(t, c.m.Bytes(), c.content, "the map")
+		checkBytes(t, c.m.Bytes(), c.content, "the map")
 	}
 	// They describe mappings of one file.
 	second.Bytes()[0] ^= 0xff
@@ -147,10 +147,9 @@ type mapFailure struct {
 // mapFailures are failures of NewMap that can be had with plain files, on files of
 // 16 pages. fds are the descriptors of those files.
 func mapFailures(t *T, r Reservation) (failures []mapFailure, fds []int) {
-	page := mapPage(t)
+	page := t.Page()
 	size := 16 * page
-	o, err := t.Env.File(size)
-	t.suite(err, "file of %d bytes", size)
+	o := t.made(t.Env.File(size))
 	rw, ro, path := t.Open(o, platform.ORdwr), t.Open(o, platform.ORdonly), t.Open(o, platform.OPath)
 	empty := t.FileFD(0)
 	src := t.Source(rw)
@@ -171,76 +170,72 @@ func mapFailures(t *T, r Reservation) (failures []mapFailure, fds []int) {
 	}
 	// The same again in a reservation, and what only a reservation is refused for.
 	for _, f := range failures {
-		f.spec.reservation, f.spec.at = r, page
+		f.spec.in, f.spec.at = r, page
 		failures = append(failures, f)
 	}
 	failures = append(failures,
-		mapFailure{"PMEM2_E_OFFSET_UNALIGNED", mapSpec{reservation: r, at: page + 1, length: page}, src},
-		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{reservation: r, at: r.Size(), length: page}, src},
-		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{reservation: r, at: r.Size() - page, length: 2 * page}, src},
-		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{reservation: r, at: -page, length: 2 * page}, src},
+		mapFailure{"PMEM2_E_OFFSET_UNALIGNED", mapSpec{in: r, at: page + 1, length: page}, src},
+		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{in: r, at: r.Size(), length: page}, src},
+		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{in: r, at: r.Size() - page, length: 2 * page}, src},
+		mapFailure{"PMEM2_E_ADDRESS_UNALIGNED", mapSpec{in: r, at: -page, length: 2 * page}, src},
 	)
 	return failures, []int{rw, empty}
 }
 
 func mapNewNilOnFailure(t *T) {
-	mapForce(t, "")
+	t.Force("")
 	// The row's own: 1 MiB, of which 2 MiB are wanted.
-	mapRefused(t, "PMEM2_E_MAP_RANGE", mapSpec{length: 2 << 20}, t.FileSource(1<<20))
+	t.NoMapAs("PMEM2_E_MAP_RANGE", mapSpec{length: 2 << 20}, t.FileSource(1<<20))
 
-	failures, _ := mapFailures(t, t.Reservation(0, 64*mapPage(t)))
+	failures, _ := mapFailures(t, t.Reservation(0, 64*t.Page()))
 	for _, f := range failures {
-		mapRefused(t, f.want, f.spec, f.src)
+		t.NoMapAs(f.want, f.spec, f.src)
 	}
-	c, err := t.Lib.NewConfig()
-	t.Must(err, "NewConfig()")
-	mapRefusedWith(t, "PMEM2_E_GRANULARITY_NOT_SET", c, t.FileSource(mapPage(t)), "a fresh config")
-	mapRefused(t, "PMEM2_E_SOURCE_EMPTY", mapSpec{}, mapAnon(t, 0))
+	c := t.NewConfig()
+	t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", c, t.FileSource(t.Page()), "a fresh config")
+	t.NoMapAs("PMEM2_E_SOURCE_EMPTY", mapSpec{}, t.AnonSource(0))
 }
 
 func mapNewNothingLeft(t *T) {
-	mapForce(t, "")
-	r := t.Reservation(0, 64*mapPage(t))
+	t.Force("")
+	r := t.Reservation(0, 64*t.Page())
 	failures, fds := mapFailures(t, r)
 	for _, f := range failures {
-		mapRefused(t, f.want, f.spec, f.src)
+		t.NoMapAs(f.want, f.spec, f.src)
 		for _, fd := range fds {
-			areas := mapAreasOf(t, fd)
-			t.Check(len(areas) == 0, "NewMap(%v) fails and leaves the file mapped: %v", f.spec, areas)
+			checkUnmapped(t, fd)
 		}
-		mapUnreserved(t, r, "the reservation after a failure")
+		checkEmpty(t, r)
 	}
 	// The reservation is as good as before: all of it can be mapped, and given back.
-	m := mapMade(t, mapSpec{reservation: r}, t.FileSource(r.Size()))
-	t.Check(m.Address() == r.Address(), "the map is at %#x, the reservation at %#x", m.Address(), r.Address())
-	mapDeleted(t, m)
-	t.Must(r.Delete(), "reservation.Delete()")
+	m := t.MapAs(mapSpec{in: r}, t.FileSource(r.Size()))
+	t.Delete(m)
+	t.Delete(r)
 }
 
 // mapNewNothingLeftLate is about the failure that is found only when the file is
 // mapped: that the granularity is too coarse.
 func mapNewNothingLeftLate(t *T) {
-	mapForce(t, "")
-	page := mapPage(t)
+	t.Force("")
+	page := t.Page()
 	r := t.Reservation(0, 64*page)
 	fd := t.FileFD(8 * page)
 	src := t.Source(fd)
-	taken := mapMade(t, mapSpec{reservation: r, at: 4 * page, length: page}, t.FileSource(page))
+	taken := t.MapAs(mapSpec{in: r, at: 4 * page, length: page}, t.FileSource(page))
 	copy(taken.Bytes(), "taken")
 	for _, s := range []mapSpec{
 		{require: new(pmem2.GranularityByte)},
 		{require: new(pmem2.GranularityCacheLine)},
-		{require: new(pmem2.GranularityByte), reservation: r, at: 8 * page},
-		{require: new(pmem2.GranularityCacheLine), reservation: r, at: 5 * page},
-		{require: new(pmem2.GranularityCacheLine), reservation: r, at: 64*page - 8*page},
+		{require: new(pmem2.GranularityByte), in: r, at: 8 * page},
+		{require: new(pmem2.GranularityCacheLine), in: r, at: 5 * page},
+		{require: new(pmem2.GranularityCacheLine), in: r, at: 64*page - 8*page},
 	} {
 		for range 100 {
-			mapRefused(t, "PMEM2_E_GRANULARITY_NOT_SUPPORTED", s, src)
+			t.NoMapAs("PMEM2_E_GRANULARITY_NOT_SUPPORTED", s, src)
 		}
-		areas := mapAreasOf(t, fd)
-		t.Check(len(areas) == 0, "NewMap(%v) fails and leaves the file mapped: %v", s, areas)
-		mapHeld(t, r.Address(), 4*page, "the reservation before the other map")
-		mapHeld(t, r.Address()+uintptr(5*page), 59*page, "the reservation behind the other map")
+		checkUnmapped(t, fd)
+		checkBlank(t, r.Address(), 4*page)
+		checkBlank(t, r.Address()+uintptr(5*page), 59*page)
 		t.Check(string(taken.Bytes()[:5]) == "taken", "the other map in the reservation holds %q", taken.Bytes()[:5])
 	}
 }
@@ -250,58 +245,53 @@ func mapNewNothingLeftLate(t *T) {
 func mapOften(t *T, fd int, s mapSpec) {
 	const times = 10000
 	cfg, src := s.config(t), t.Source(fd)
-	before := len(mapAreas(t))
+	before := len(areas(t))
 	for i := range times {
 		m, err := t.Lib.NewMap(cfg, src)
-		mapUnlessOK(t, err, "NewMap(%v) for the %dth time", s, i+1)
+		t.mustQuietly(err, "NewMap(%v) for the %dth time", s, i+1)
 		m.Bytes()[0]++
-		mapUnlessOK(t, m.Delete(), "Delete() for the %dth time", i+1)
+		t.mustQuietly(m.Delete(), "Delete() for the %dth time", i+1)
 	}
-	areas, after := mapAreasOf(t, fd), len(mapAreas(t))
+	after := len(areas(t))
 	t.Note("NewMap and Delete", "%d times; %d areas in the memory map before, %d after", times, before, after)
-	t.Check(len(areas) == 0, "the file is still mapped: %v", areas)
+	checkUnmapped(t, fd)
 	// The Go runtime may have mapped something of its own meanwhile.
 	t.Check(after < before+times/100, "the memory map has grown from %d areas to %d", before, after)
-	got := make([]byte, 1)
-	_, err := t.Machine().Pread(fd, got, int64(s.offset))
-	t.suite(err, "pread")
-	t.Check(got[0] == times%256, "a byte that was counted up %d times is %d, want %d", times, got[0], times%256)
+	checkFile(t, fd, s.offset, []byte{times % 256}, "a byte that was counted up %d times", times)
 }
 
 func mapNewManyTimes(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	mapOften(t, t.FileFD(4*page), mapSpec{offset: page, length: 2 * page})
 }
 
 func mapNewManyTimesReserved(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, 8*page)
-	mapOften(t, t.FileFD(4*page), mapSpec{offset: page, length: 2 * page, reservation: r, at: 3 * page})
-	mapUnreserved(t, r, "the reservation in the end")
+	mapOften(t, t.FileFD(4*page), mapSpec{offset: page, length: 2 * page, in: r, at: 3 * page})
+	checkEmpty(t, r)
 }
 
 func mapNewGranularityNotSet(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
-	for _, src := range []Source{t.Source(fd), mapAnon(t, 4*page), t.FileSource(0)} {
-		c, err := t.Lib.NewConfig()
-		t.Must(err, "NewConfig()")
-		mapRefusedWith(t, "PMEM2_E_GRANULARITY_NOT_SET", c, src, "a fresh config")
+	for _, src := range []Source{t.Source(fd), t.AnonSource(4 * page), t.FileSource(0)} {
+		c := t.NewConfig()
+		t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", c, src, "a fresh config")
 		// It is the first check of all.
 		wrong := mapSpec{offset: 1, length: 8*page + 1, sharing: pmem2.Private}
 		wrong.set(t, c)
-		mapRefusedWith(t, "PMEM2_E_GRANULARITY_NOT_SET", c, src, "no granularity, %v", wrong)
+		t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", c, src, "no granularity, %v", wrong)
 		// A granularity that is refused isn't set.
 		t.Expect("PMEM2_E_GRANULARITY_NOT_SUPPORTED", c.SetRequiredStoreGranularity(3), "SetRequiredStoreGranularity(3)")
-		mapRefusedWith(t, "PMEM2_E_GRANULARITY_NOT_SET", c, src, "no granularity, %v", wrong)
+		t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", c, src, "no granularity, %v", wrong)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	checkUnmapped(t, fd)
 
 	// Once it is set the same config serves.
-	c, err := t.Lib.NewConfig()
-	t.Must(err, "NewConfig()")
+	c := t.NewConfig()
 	src := t.Source(fd)
-	mapRefusedWith(t, "PMEM2_E_GRANULARITY_NOT_SET", c, src, "a fresh config")
+	t.NoMap("PMEM2_E_GRANULARITY_NOT_SET", c, src, "a fresh config")
 	t.Must(c.SetRequiredStoreGranularity(pmem2.GranularityPage), "SetRequiredStoreGranularity(PAGE)")
 	t.Check(t.Map(c, src).Size() == 4*page, "the map hasn't the size of the file")
 }
@@ -311,7 +301,7 @@ func mapNewGranularityTooFine(t *T) {
 		b, line, p  = pmem2.GranularityByte, pmem2.GranularityCacheLine, pmem2.GranularityPage
 		unsupported = "PMEM2_E_GRANULARITY_NOT_SUPPORTED"
 	)
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(2 * page)
 	src := t.Source(fd)
 	// have is what the storage has, an empty force being for a file without DAX.
@@ -319,23 +309,23 @@ func mapNewGranularityTooFine(t *T) {
 		force string
 		have  pmem2.Granularity
 	}{{"", p}, {"PAGE", p}, {"CACHE_LINE", line}, {"BYTE", b}} {
-		mapForce(t, c.force)
-		for _, required := range []pmem2.Granularity{b, line, p} {
+		t.Force(c.force)
+		for _, required := range granularities {
 			s := mapSpec{require: &required}
 			if c.have > required {
-				mapRefused(t, unsupported, s, src)
-				t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+				t.NoMapAs(unsupported, s, src)
+				checkUnmapped(t, fd)
 				continue
 			}
-			m := mapMade(t, s, src)
+			m := t.MapAs(s, src)
 			t.Check(m.StoreGranularity() == c.have, "StoreGranularity() is %v, want %v", m.StoreGranularity(), c.have)
-			mapDeleted(t, m)
+			t.Delete(m)
 		}
 	}
 	// What nobody else sees needs no storage: any granularity is permitted.
-	mapForce(t, "")
-	for _, required := range []pmem2.Granularity{b, line, p} {
-		mapDeleted(t, mapMade(t, mapSpec{require: &required, sharing: pmem2.Private}, src))
-		mapDeleted(t, mapMade(t, mapSpec{require: &required}, mapAnon(t, page)))
+	t.Force("")
+	for _, required := range granularities {
+		t.Delete(t.MapAs(mapSpec{require: &required, sharing: pmem2.Private}, src))
+		t.Delete(t.MapAs(mapSpec{require: &required}, t.AnonSource(page)))
 	}
 }

@@ -2,7 +2,6 @@ package conformance
 
 import (
 	"pmemlab/pmem2"
-	"pmemlab/pmem2/platform"
 )
 
 // mapNewDeviceCases checks what pmem2_map_new(3) says of device DAX.
@@ -47,21 +46,6 @@ func mapNewDeviceCases() []Case {
 	}
 }
 
-const (
-	mapDeviceAlign = 2 << 20
-	mapDeviceSize  = 16 << 20
-)
-
-// mapDevice is a device DAX with an alignment of 2 MiB, of 16 MiB at least. Nothing
-// forces its granularity: at PAGE it couldn't be persisted.
-func mapDevice(t *T) (o Object, fd int, src Source) {
-	mapForce(t, "")
-	o, err := t.Env.DevDax(mapDeviceSize, mapDeviceAlign)
-	t.suite(err, "device DAX of %d bytes", mapDeviceSize)
-	fd = t.Open(o, platform.ORdwr)
-	return o, fd, t.Source(fd)
-}
-
 // mapDeviceWorks expects a map of device DAX to hold what is stored to it, and to
 // show the device from the given offset on.
 func mapDeviceWorks(t *T, src Source, m Map, offset uint64) {
@@ -70,126 +54,121 @@ func mapDeviceWorks(t *T, src Source, m Map, offset uint64) {
 	b[0], b[last] = 'a', 'z'
 	t.Must(m.Persist(b[:1]), "Persist(the first byte)")
 	t.Must(m.Persist(b[last:]), "Persist(the last byte)")
-	whole := mapMade(t, mapSpec{}, src)
+	whole := t.MapAs(mapSpec{}, src)
 	seen := whole.Bytes()[offset:]
 	t.Check(seen[0] == 'a' && seen[last] == 'z', "stores to the map are seen elsewhere than at offset %#x of the device", offset)
 	b[0], b[last] = 0, 0
-	mapDeleted(t, whole)
+	t.Delete(whole)
 }
 
 func mapNewDeviceOffset(t *T) {
 	const want = "PMEM2_E_OFFSET_UNALIGNED"
-	page := mapPage(t)
-	_, fd, src := mapDevice(t)
-	for _, offset := range []uint64{page, 1, 100, mapDeviceAlign / 2, mapDeviceAlign - page, mapDeviceAlign - 1, mapDeviceAlign + 1, mapDeviceAlign + page} {
-		mapRefused(t, want, mapSpec{offset: offset}, src)
-		mapRefused(t, want, mapSpec{offset: offset, length: mapDeviceAlign}, src)
-		mapRefused(t, want, mapSpec{offset: offset, sharing: pmem2.Private}, src) // before the sharing
-		mapRefused(t, want, mapSpec{offset: offset, length: page}, src)           // before the length
+	page := t.Page()
+	_, fd, src := t.Device()
+	for _, offset := range []uint64{page, 1, 100, daxAlign / 2, daxAlign - page, daxAlign - 1, daxAlign + 1, daxAlign + page} {
+		t.NoMapAs(want, mapSpec{offset: offset}, src)
+		t.NoMapAs(want, mapSpec{offset: offset, length: daxAlign}, src)
+		t.NoMapAs(want, mapSpec{offset: offset, sharing: pmem2.Private}, src) // before the sharing
+		t.NoMapAs(want, mapSpec{offset: offset, length: page}, src)           // before the length
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	for _, offset := range []uint64{0, mapDeviceAlign, mapDeviceSize - mapDeviceAlign} {
-		m := mapMade(t, mapSpec{offset: offset, length: mapDeviceAlign}, src)
-		t.Check(m.Size() == mapDeviceAlign, "Size() is %d, want %d", m.Size(), mapDeviceAlign)
+	checkUnmapped(t, fd)
+	for _, offset := range []uint64{0, daxAlign, daxSize - daxAlign} {
+		m := t.MapAs(mapSpec{offset: offset, length: daxAlign}, src)
+		t.Check(m.Size() == daxAlign, "Size() is %d, want %d", m.Size(), daxAlign)
 		mapDeviceWorks(t, src, m, offset)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 }
 
 func mapNewDeviceLength(t *T) {
 	const want = "PMEM2_E_LENGTH_UNALIGNED"
-	page := mapPage(t)
-	_, fd, src := mapDevice(t)
-	for _, length := range []uint64{mapDeviceAlign + page, page, 1, mapDeviceAlign / 2, mapDeviceAlign - page, mapDeviceAlign - 1, mapDeviceAlign + 1, 1<<63 + page} {
-		mapRefused(t, want, mapSpec{length: length}, src)
-		mapRefused(t, want, mapSpec{length: length, offset: mapDeviceAlign}, src)
-		mapRefused(t, want, mapSpec{length: length, prot: pmem2.ProtRead}, src)
+	page := t.Page()
+	_, fd, src := t.Device()
+	for _, length := range []uint64{daxAlign + page, page, 1, daxAlign / 2, daxAlign - page, daxAlign - 1, daxAlign + 1, 1<<63 + page} {
+		t.NoMapAs(want, mapSpec{length: length}, src)
+		t.NoMapAs(want, mapSpec{length: length, offset: daxAlign}, src)
+		t.NoMapAs(want, mapSpec{length: length, prot: pmem2.ProtRead}, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	for _, length := range []uint64{mapDeviceAlign, 3 * mapDeviceAlign} {
-		m := mapMade(t, mapSpec{length: length}, src)
+	checkUnmapped(t, fd)
+	for _, length := range []uint64{daxAlign, 3 * daxAlign} {
+		m := t.MapAs(mapSpec{length: length}, src)
 		t.Check(m.Size() == length, "Size() is %d, want %d", m.Size(), length)
 		mapDeviceWorks(t, src, m, 0)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 }
 
 func mapNewDevicePrivate(t *T) {
 	const want = "PMEM2_E_SRC_DEVDAX_PRIVATE"
-	page := mapPage(t)
-	_, fd, src := mapDevice(t)
+	page := t.Page()
+	_, fd, src := t.Device()
 	for _, s := range []mapSpec{
 		{},
-		{length: mapDeviceAlign},
-		{offset: mapDeviceAlign, length: mapDeviceAlign},
+		{length: daxAlign},
+		{offset: daxAlign, length: daxAlign},
 		{prot: pmem2.ProtRead},
-		{length: page},                   // before the length's alignment
-		{length: 1<<64 - mapDeviceAlign}, // and before the range
+		{length: page},             // before the length's alignment
+		{length: 1<<64 - daxAlign}, // and before the range
 		{offset: 1 << 62},
-		{length: mapDeviceSize + (1 << 40)},
+		{length: daxSize + (1 << 40)},
 	} {
 		s.sharing = pmem2.Private
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
-	r := t.Reservation(0, mapDeviceSize)
-	mapRefused(t, want, mapSpec{sharing: pmem2.Private, reservation: r, length: mapDeviceAlign}, src)
-	mapUnreserved(t, r, "the reservation after a failure")
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	mapDeviceWorks(t, src, mapMade(t, mapSpec{}, src), 0)
+	r := t.Reservation(0, daxSize)
+	t.NoMapAs(want, mapSpec{sharing: pmem2.Private, in: r, length: daxAlign}, src)
+	checkEmpty(t, r)
+	checkUnmapped(t, fd)
+	mapDeviceWorks(t, src, t.MapAs(mapSpec{}, src), 0)
 }
 
 // mapDeviceReservation is a reservation in which four times the device's alignment
 // can be used, and the offset of the first address there that is aligned.
 func mapDeviceReservation(t *T) (r Reservation, aligned uint64) {
-	r = t.Reservation(0, 5*mapDeviceAlign)
-	return r, -uint64(r.Address()) % mapDeviceAlign
+	r = t.Reservation(0, 5*daxAlign)
+	return r, -uint64(r.Address()) % daxAlign
 }
 
 func mapNewDeviceAddress(t *T) {
 	const want = "PMEM2_E_ADDRESS_UNALIGNED"
-	page := mapPage(t)
-	_, fd, src := mapDevice(t)
+	page := t.Page()
+	_, fd, src := t.Device()
 	r, aligned := mapDeviceReservation(t)
-	for _, at := range []uint64{page, mapDeviceAlign / 2, mapDeviceAlign - page, mapDeviceAlign + page, 2*mapDeviceAlign - page} {
-		mapRefused(t, want, mapSpec{length: mapDeviceAlign, reservation: r, at: aligned + at}, src)
-		mapRefused(t, want, mapSpec{length: 2 * mapDeviceAlign, offset: mapDeviceAlign, reservation: r, at: aligned + at}, src)
+	for _, at := range []uint64{page, daxAlign / 2, daxAlign - page, daxAlign + page, 2*daxAlign - page} {
+		t.NoMapAs(want, mapSpec{length: daxAlign, in: r, at: aligned + at}, src)
+		t.NoMapAs(want, mapSpec{length: 2 * daxAlign, offset: daxAlign, in: r, at: aligned + at}, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	mapUnreserved(t, r, "the reservation after failures")
-	for _, at := range []uint64{0, mapDeviceAlign, 3 * mapDeviceAlign} {
-		m := mapMade(t, mapSpec{length: mapDeviceAlign, offset: 2 * mapDeviceAlign, reservation: r, at: aligned + at}, src)
-		t.Check(m.Address() == r.Address()+uintptr(aligned+at), "the map is at %#x, want %#x", m.Address(), r.Address()+uintptr(aligned+at))
-		mapDeviceWorks(t, src, m, 2*mapDeviceAlign)
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
+	for _, at := range []uint64{0, daxAlign, 3 * daxAlign} {
+		m := t.MapAs(mapSpec{length: daxAlign, offset: 2 * daxAlign, in: r, at: aligned + at}, src)
+		mapDeviceWorks(t, src, m, 2*daxAlign)
 	}
 }
 
 func mapNewDeviceInsidePage(t *T) {
 	const want = "PMEM2_E_ADDRESS_UNALIGNED"
-	page := mapPage(t)
-	_, fd, src := mapDevice(t)
+	page := t.Page()
+	_, fd, src := t.Device()
 	r, aligned := mapDeviceReservation(t)
-	for _, at := range []uint64{100, 1, page - 1, page + 1, mapDeviceAlign - 1, mapDeviceAlign + 1} {
-		mapRefused(t, want, mapSpec{length: mapDeviceAlign, reservation: r, at: aligned + at}, src)
-		mapRefused(t, want, mapSpec{length: mapDeviceAlign, reservation: r, at: at}, src)
+	for _, at := range []uint64{100, 1, page - 1, page + 1, daxAlign - 1, daxAlign + 1} {
+		t.NoMapAs(want, mapSpec{length: daxAlign, in: r, at: aligned + at}, src)
+		t.NoMapAs(want, mapSpec{length: daxAlign, in: r, at: at}, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
 }
 
 func mapNewAlignmentFails(t *T) {
-	o, fd, src := mapDevice(t)
-	sysfs, align, size := t.Env.Sysfs(), o.SysfsDir()+"/align", o.SysfsDir()+"/size"
-	before, err := t.Machine().ReadAttr(align)
-	t.suite(err, "reading %s", align)
-	set := func(path, text string) { t.suite(sysfs.Set(path, text), "writing %q to %s", text, path) }
+	o, fd, src := t.Device()
+	align, size := readSysfs(t, o, "align"), readSysfs(t, o, "size")
 	same := func(want string, s mapSpec) {
-		_, err := src.Alignment()
-		t.Expect(want, err, "Alignment()")
-		mapRefused(t, want, s, src)
+		noAlignment(t, want, src, "the device")
+		t.NoMapAs(want, s, src)
 	}
 	specs := []mapSpec{
 		{},
-		{length: mapDeviceAlign},
+		{length: daxAlign},
 		{offset: 1, length: 1, sharing: pmem2.Private}, // it comes first
 	}
 	for _, c := range []struct{ text, want string }{
@@ -198,24 +177,21 @@ func mapNewAlignmentFails(t *T) {
 		{"two\n", "PMEM2_E_INVALID_ALIGNMENT_FORMAT"},
 		{"18446744073709551616\n", "-ERANGE"},
 	} {
-		set(align, c.text)
-		t.Note("sysfs", "%s says %q", align, c.text)
+		setSysfs(t, o, "align", c.text)
 		for _, s := range specs {
 			same(c.want, s)
 		}
 	}
 	// The alignment is asked before the size.
-	sizeBefore, err := t.Machine().ReadAttr(size)
-	t.suite(err, "reading %s", size)
-	set(align, "3145728\n")
-	set(size, "many\n")
+	setSysfs(t, o, "align", "3145728\n")
+	setSysfs(t, o, "size", "many\n")
 	for _, s := range specs {
 		same("PMEM2_E_INVALID_ALIGNMENT_VALUE", s)
 	}
-	set(align, before)
-	mapRefused(t, "PMEM2_E_INVALID_SIZE_FORMAT", mapSpec{}, src)
-	set(size, sizeBefore)
+	setSysfs(t, o, "align", align)
+	t.NoMapAs("PMEM2_E_INVALID_SIZE_FORMAT", mapSpec{}, src)
+	setSysfs(t, o, "size", size)
 
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
-	mapDeviceWorks(t, src, mapMade(t, mapSpec{}, src), 0)
+	checkUnmapped(t, fd)
+	mapDeviceWorks(t, src, t.MapAs(mapSpec{}, src), 0)
 }

@@ -86,24 +86,24 @@ func mapNewErrnoCases() []Case {
 
 // mapNewMmapFails lets mmap fail once, then in every way in which NewMap may call it.
 func mapNewMmapFails(t *T, errno string) {
-	want, page := "-"+errno, mapPage(t)
+	want, page := "-"+errno, t.Page()
 	fd := t.FileFD(4 * page)
 	t.Lib = t.Inject(fmt.Sprintf("(%s (And (FileBacked) (OnIndex 0)))", errno))
 	cfg, src := mapSpec{}.config(t), t.Source(fd)
-	mapRefusedWith(t, want, cfg, src, "the first time")
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	t.NoMap(want, cfg, src, "the first time")
+	checkUnmapped(t, fd)
 	// Since it fails no more the same source and config can be mapped.
 	m := t.Map(cfg, src)
 	m.Bytes()[0] = 'x'
-	mapFileHolds(t, fd, []byte("x"), 0, "the file that could be mapped in the end")
-	mapDeleted(t, m)
+	checkFile(t, fd, 0, []byte("x"), "the file that could be mapped in the end")
+	t.Delete(m)
 
 	mapNewMmapFailsAlways(t, errno, want)
 }
 
 // mapNewMmapFailsAlways lets mmap fail with MAP_SYNC and without.
 func mapNewMmapFailsAlways(t *T, errno, want string) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
 	for _, plan := range []string{
 		fmt.Sprintf("(%s (FileBacked))", errno),
@@ -118,20 +118,20 @@ func mapNewMmapFailsAlways(t *T, errno, want string) {
 			{offset: page, length: page},
 			{sharing: pmem2.Private},
 			{prot: pmem2.ProtRead},
-			{reservation: r},
-			{reservation: r, at: page, sharing: pmem2.Private},
+			{in: r},
+			{in: r, at: page, sharing: pmem2.Private},
 		} {
-			mapRefused(t, want, s, src)
-			t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-			mapUnreserved(t, r, "the reservation after a failure")
+			t.NoMapAs(want, s, src)
+			checkUnmapped(t, fd)
+			checkEmpty(t, r)
 		}
 		// That the file can't be mapped is no matter of anonymous memory.
-		mapDeleted(t, mapMade(t, mapSpec{}, mapAnon(t, page)))
-		mapDeleted(t, mapMade(t, mapSpec{reservation: r}, mapAnon(t, page)))
+		t.Delete(t.MapAs(mapSpec{}, t.AnonSource(page)))
+		t.Delete(t.MapAs(mapSpec{in: r}, t.AnonSource(page)))
 	}
 	t.Lib = t.Inject(fmt.Sprintf("(%s (Anonymous))", errno))
-	mapRefused(t, want, mapSpec{}, mapAnon(t, page))
-	mapRefused(t, want, mapSpec{sharing: pmem2.Private}, mapAnon(t, page))
+	t.NoMapAs(want, mapSpec{}, t.AnonSource(page))
+	t.NoMapAs(want, mapSpec{sharing: pmem2.Private}, t.AnonSource(page))
 }
 
 func mapNewNotSupported(t *T) {
@@ -139,7 +139,7 @@ func mapNewNotSupported(t *T) {
 	// With MAP_SYNC and without: this code, and no errno.
 	mapNewMmapFailsAlways(t, "EOPNOTSUPP", want)
 
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(page)
 	t.Lib = t.Inject("(EOPNOTSUPP (FileBacked))")
 	src := t.Source(fd)
@@ -152,27 +152,26 @@ func mapNewNotSupported(t *T) {
 		}
 		for _, sharing := range []pmem2.Sharing{pmem2.Shared, pmem2.Private} {
 			c := mapSpec{sharing: sharing}.config(t)
-			t.Must(c.SetProtection(prot), "SetProtection(%q)", mapProtName(prot))
-			mapRefusedWith(t, want, c, src, "protection %q, sharing %d", mapProtName(prot), sharing)
+			t.Must(c.SetProtection(prot), "SetProtection(%q)", protName(prot))
+			t.NoMap(want, c, src, "protection %q, sharing %d", protName(prot), sharing)
 		}
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	checkUnmapped(t, fd)
 
 	// Refused with MAP_SYNC only the mapping is made: one of pages.
-	mapForce(t, "")
+	t.Force("")
 	t.Lib = t.Inject("(EOPNOTSUPP (Flags MAP_SYNC))")
-	m := mapMade(t, mapSpec{}, t.Source(fd))
+	m := t.MapAs(mapSpec{}, t.Source(fd))
 	t.Check(m.StoreGranularity() == pmem2.GranularityPage, "StoreGranularity() is %v without MAP_SYNC, want PAGE", m.StoreGranularity())
 }
 
 func mapNewNoAccess(t *T) {
 	const want = "PMEM2_E_NO_ACCESS"
-	page := mapPage(t)
-	content := mapPattern(4*page, 0)
-	o, err := t.Env.File(4 * page)
-	t.suite(err, "file of %d bytes", 4*page)
+	page := t.Page()
+	content := pattern(4*page, 0)
+	o := t.made(t.Env.File(4 * page))
 	rw := t.Open(o, platform.ORdwr)
-	mapWrite(t, rw, content, 0)
+	t.WriteFile(rw, 0, content)
 	src := t.Source(t.Open(o, platform.ORdonly))
 	r := t.Reservation(0, 8*page)
 	for _, s := range []mapSpec{
@@ -180,36 +179,35 @@ func mapNewNoAccess(t *T) {
 		{prot: pmem2.ProtRead | pmem2.ProtWrite},
 		{prot: pmem2.ProtWrite},
 		{offset: page, length: page},
-		{reservation: r, at: page},
-		{reservation: r, prot: pmem2.ProtWrite},
+		{in: r, at: page},
+		{in: r, prot: pmem2.ProtWrite},
 	} {
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
-	t.Check(len(mapAreasOf(t, rw)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkUnmapped(t, rw)
+	checkEmpty(t, r)
 
 	// To read it the mode allows, and what nobody else sees may be written.
 	for _, s := range []mapSpec{
 		{prot: pmem2.ProtRead},
-		{prot: pmem2.ProtRead, reservation: r},
+		{prot: pmem2.ProtRead, in: r},
 		{sharing: pmem2.Private},
-		{sharing: pmem2.Private, reservation: r},
+		{sharing: pmem2.Private, in: r},
 	} {
-		m := mapMade(t, s, src)
-		mapSame(t, m.Bytes(), content, "the map of the file that is open for reading")
+		m := t.MapAs(s, src)
+		checkBytes(t, m.Bytes(), content, "the map of the file that is open for reading")
 		t.Check(t.Faults(m.Address(), true) == (s.prot != 0), "writing to the map (%v) faults: %t", s, s.prot == 0)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
-	mapFileHolds(t, rw, content, 0, "the file in the end")
+	checkFile(t, rw, 0, content, "the file in the end")
 	// A descriptor of the same file that is open for both allows both.
-	mapMade(t, mapSpec{}, t.Source(rw))
-	mapMade(t, mapSpec{prot: pmem2.ProtWrite}, t.Source(rw))
+	t.MapAs(mapSpec{}, t.Source(rw))
+	t.MapAs(mapSpec{prot: pmem2.ProtWrite}, t.Source(rw))
 }
 
 func mapNewAppendOnly(t *T) {
-	page := mapPage(t)
-	o, err := t.Env.AppendOnlyFile(4 * page)
-	t.suite(err, "append-only file")
+	page := t.Page()
+	o := t.made(t.Env.AppendOnlyFile(4 * page))
 	fd := t.Open(o, platform.ORdwr|platform.OAppend)
 	src := t.Source(fd)
 	r := t.Reservation(0, 8*page)
@@ -220,28 +218,27 @@ func mapNewAppendOnly(t *T) {
 		{prot: pmem2.ProtWrite},
 		{prot: pmem2.ProtRead},
 		{offset: page, length: page},
-		{reservation: r, at: page},
+		{in: r, at: page},
 	} {
-		mapRefused(t, "-EACCES", s, src)
+		t.NoMapAs("-EACCES", s, src)
 	}
 	// Here the mode doesn't.
 	readOnly := t.Source(t.Open(o, platform.ORdonly))
-	for _, s := range []mapSpec{{}, {prot: pmem2.ProtWrite}, {offset: page, length: page}, {reservation: r}} {
-		mapRefused(t, "PMEM2_E_NO_ACCESS", s, readOnly)
+	for _, s := range []mapSpec{{}, {prot: pmem2.ProtWrite}, {offset: page, length: page}, {in: r}} {
+		t.NoMapAs("PMEM2_E_NO_ACCESS", s, readOnly)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
 
-	mapMade(t, mapSpec{prot: pmem2.ProtRead}, readOnly)
-	m := mapMade(t, mapSpec{sharing: pmem2.Private}, src)
+	t.MapAs(mapSpec{prot: pmem2.ProtRead}, readOnly)
+	m := t.MapAs(mapSpec{sharing: pmem2.Private}, src)
 	m.Bytes()[0] = 'x'
-	mapFileHolds(t, fd, make([]byte, 1), 0, "the append-only file")
+	checkFile(t, fd, 0, make([]byte, 1), "the append-only file")
 }
 
 func mapNewOPath(t *T) {
-	page := mapPage(t)
-	o, err := t.Env.File(4 * page)
-	t.suite(err, "file of %d bytes", 4*page)
+	page := t.Page()
+	o := t.made(t.Env.File(4 * page))
 	fd := t.Open(o, platform.OPath)
 	src := t.Source(fd)
 	r := t.Reservation(0, 8*page)
@@ -251,27 +248,26 @@ func mapNewOPath(t *T) {
 		{prot: pmem2.ProtRead, sharing: pmem2.Private},
 		{sharing: pmem2.Private},
 		{offset: page, length: page},
-		{reservation: r, at: page},
-		{reservation: r, sharing: pmem2.Private},
+		{in: r, at: page},
+		{in: r, sharing: pmem2.Private},
 	} {
-		mapRefused(t, "-EBADF", s, src)
+		t.NoMapAs("-EBADF", s, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
-	mapMade(t, mapSpec{}, t.Source(t.Open(o, platform.ORdwr)))
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
+	t.MapAs(mapSpec{}, t.Source(t.Open(o, platform.ORdwr)))
 }
 
 func mapNewClosed(t *T) {
 	const want = "PMEM2_E_INVALID_FILE_HANDLE"
-	page := mapPage(t)
-	kept, content := mapPatternFile(t, page, 0)
-	m := mapMade(t, mapSpec{}, t.Source(kept))
+	page := t.Page()
+	kept, content := t.PatternFile(page, 0)
+	m := t.MapAs(mapSpec{}, t.Source(kept))
 	fd := t.FileFD(4 * page)
 	src := t.Source(fd)
-	t.suite(t.Machine().Close(kept), "close")
-	t.suite(t.Machine().Close(fd), "close")
-	_, err := src.Size()
-	t.Expect(want, err, "Size()")
+	t.Close(kept)
+	t.Close(fd)
+	noSize(t, want, src, "a descriptor that is closed")
 	for _, s := range []mapSpec{
 		{},
 		{sharing: pmem2.Private},
@@ -279,15 +275,15 @@ func mapNewClosed(t *T) {
 		{offset: 1, length: 1}, // before the checks of what is wanted
 		{offset: 8 * page},
 	} {
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
 	// A map doesn't need its descriptor.
-	mapSame(t, m.Bytes(), content, "the map of a descriptor that was closed since")
+	checkBytes(t, m.Bytes(), content, "the map of a descriptor that was closed since")
 	t.Must(m.Persist(m.Bytes()), "Persist(all of it)")
 }
 
 func mapNewSizeFails(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 * page)
 	for _, errno := range []string{"EIO", "EOVERFLOW", "ENOMEM", "EBADF"} {
 		want := "-" + errno
@@ -306,44 +302,37 @@ func mapNewSizeFails(t *T) {
 				t.Must(err, "SourceFromFD(%d)", fd)
 			}
 		}
-		_, err := src.Size()
-		t.Expect(want, err, "Size()")
-		mapRefused(t, want, mapSpec{}, src)
-		mapRefused(t, want, mapSpec{offset: 1, length: 1}, src)
-		t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+		noSize(t, want, src, "a file whose fstat fails")
+		t.NoMapAs(want, mapSpec{}, src)
+		t.NoMapAs(want, mapSpec{offset: 1, length: 1}, src)
+		checkUnmapped(t, fd)
 	}
 }
 
 func mapNewAlignmentUnreadable(t *T) {
-	o, err := t.Env.DevDax(mapDeviceSize, mapDeviceAlign)
-	t.suite(err, "device DAX of %d bytes", mapDeviceSize)
+	o := t.made(t.Env.DevDax(daxSize, daxAlign))
 	fd := t.Open(o, platform.ORdwr)
 	for _, errno := range []string{"EIO", "ENOENT", "EACCES"} {
 		t.Lib = t.Inject(fmt.Sprintf(`(%s (And (Op read-attr) (PathMatch "*/align")))`, errno))
 		src := t.Source(fd)
-		_, err := src.Alignment()
-		t.Expect("-"+errno, err, "Alignment()")
-		mapRefused(t, "-"+errno, mapSpec{}, src)
-		mapRefused(t, "-"+errno, mapSpec{offset: 1, length: 1, sharing: pmem2.Private}, src)
+		noAlignment(t, "-"+errno, src, "a device whose alignment can't be read")
+		t.NoMapAs("-"+errno, mapSpec{}, src)
+		t.NoMapAs("-"+errno, mapSpec{offset: 1, length: 1, sharing: pmem2.Private}, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the device mapped")
+	checkUnmapped(t, fd)
 }
 
 func mapNewDirectory(t *T) {
 	const want = "PMEM2_E_INVALID_FILE_TYPE"
-	page := mapPage(t)
-	o, err := t.Env.File(4 * page)
-	t.suite(err, "file of %d bytes", 4*page)
-	fd, file := t.Open(o, platform.ORdwr), t.Open(o, platform.ORdwr)
-	directory, err := t.Env.Directory()
-	t.suite(err, "directory")
+	page := t.Page()
+	o := t.made(t.Env.File(4 * page))
+	fd := t.Open(o, platform.ORdwr)
+	directory := t.made(t.Env.Directory())
 	dir := t.Open(directory, platform.ORdonly)
 	src := t.Source(fd)
 
-	t.suite(dup2(dir, fd), "dup2 of a directory over the descriptor")
-	t.Cleanup(func() { _ = dup2(file, fd) })
-	_, err = src.Size()
-	t.Expect(want, err, "Size()")
+	back := t.Replace(fd, o, dir)
+	noSize(t, want, src, "a descriptor that has become a directory")
 	for _, s := range []mapSpec{
 		{prot: pmem2.ProtRead},
 		{},
@@ -351,33 +340,33 @@ func mapNewDirectory(t *T) {
 		{prot: pmem2.ProtRead, length: page},
 		{offset: 1, length: 1}, // before the checks of what is wanted
 	} {
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
 	// It is the descriptor that counts: with the file back in its place it can be mapped.
-	t.suite(dup2(file, fd), "dup2 of the file over the descriptor")
-	t.Check(mapMade(t, mapSpec{}, src).Size() == 4*page, "the map hasn't the size of the file")
+	back()
+	t.Check(t.MapAs(mapSpec{}, src).Size() == 4*page, "the map hasn't the size of the file")
 }
 
 // mapNewMremapFails is about libraries that move a mapping into the reservation. One
 // that doesn't has nothing that fails and must succeed.
 func mapNewMremapFails(t *T) {
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, 4*page, 0)
+	page := t.Page()
+	fd, content := t.PatternFile(4*page, 0)
 	for _, errno := range []string{"EOVERFLOW", "ENOMEM", "EINVAL"} {
 		t.Lib = t.Inject(fmt.Sprintf("(%s (Op mremap))", errno))
 		src := t.Source(fd)
 		r := t.Reservation(0, 8*page)
-		for _, s := range []mapSpec{{reservation: r}, {reservation: r, at: 4 * page}, {reservation: r, at: page, sharing: pmem2.Private}} {
+		for _, s := range []mapSpec{{in: r}, {in: r, at: 4 * page}, {in: r, at: page, sharing: pmem2.Private}} {
 			m, err := t.Lib.NewMap(s.config(t), src)
 			if m != nil {
 				t.Must(err, "NewMap(%v)", s)
-				mapSame(t, m.Bytes(), content, "the map")
-				mapDeleted(t, m)
+				checkBytes(t, m.Bytes(), content, "the map")
+				t.Delete(m)
 				continue
 			}
 			t.Expect("-"+errno, err, "NewMap(%v)", s)
-			t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-			mapUnreserved(t, r, "the reservation after a failure")
+			checkUnmapped(t, fd)
+			checkEmpty(t, r)
 		}
 	}
 }

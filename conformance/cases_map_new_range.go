@@ -46,7 +46,7 @@ func mapNewRangeCases() []Case {
 
 func mapNewRangeOverflows(t *T) {
 	const want = "PMEM2_E_MAP_RANGE"
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(4 << 20)
 	src := t.Source(fd)
 	top := uint64(math.MaxInt64+1) - page // the highest offset that is one
@@ -62,13 +62,13 @@ func mapNewRangeOverflows(t *T) {
 		{offset: 0, length: -page},
 		{offset: 0, length: 1 << 63},
 	} {
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 		s.sharing = pmem2.Private
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
 	// An anonymous source has no offset, so that only a length can be too much.
-	mapRefused(t, want, mapSpec{length: -page}, mapAnon(t, 4<<20))
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	t.NoMapAs(want, mapSpec{length: -page}, t.AnonSource(4<<20))
+	checkUnmapped(t, fd)
 }
 
 func mapNewRangePastEnd(t *T) {
@@ -76,8 +76,8 @@ func mapNewRangePastEnd(t *T) {
 		want = "PMEM2_E_MAP_RANGE"
 		size = 4 << 20
 	)
-	page := mapPage(t)
-	fd, content := mapPatternFile(t, size, 0)
+	page := t.Page()
+	fd, content := t.PatternFile(size, 0)
 	src := t.Source(fd)
 	for _, s := range []mapSpec{
 		{offset: 2 << 20, length: 4 << 20},
@@ -90,9 +90,9 @@ func mapNewRangePastEnd(t *T) {
 		{offset: math.MaxInt64 + 1 - page},
 		{offset: math.MaxInt64 + 1 - page, length: page},
 	} {
-		mapRefused(t, want, s, src)
+		t.NoMapAs(want, s, src)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	checkUnmapped(t, fd)
 	// What ends exactly at the end is mapped.
 	for _, s := range []mapSpec{
 		{length: size},
@@ -100,55 +100,55 @@ func mapNewRangePastEnd(t *T) {
 		{offset: size - page, length: page},
 		{offset: size - page},
 	} {
-		m := mapMade(t, s, src)
-		mapSame(t, m.Bytes(), content[s.offset:], "the map up to the end")
-		mapDeleted(t, m)
+		m := t.MapAs(s, src)
+		checkBytes(t, m.Bytes(), content[s.offset:], "the map up to the end")
+		t.Delete(m)
 	}
 
 	// The end is that of the file as it is when NewMap is called.
-	t.suite(t.Machine().Ftruncate(fd, size/2), "ftruncate")
-	mapRefused(t, want, mapSpec{length: size}, src)
-	t.suite(t.Machine().Ftruncate(fd, 2*size), "ftruncate")
-	mapDeleted(t, mapMade(t, mapSpec{offset: size, length: size}, src))
+	t.Truncate(fd, size/2)
+	t.NoMapAs(want, mapSpec{length: size}, src)
+	t.Truncate(fd, 2*size)
+	t.Delete(t.MapAs(mapSpec{offset: size, length: size}, src))
 
 	// The end of an unaligned file isn't that of its last page.
-	odd, content := mapPatternFile(t, page+904, 0)
+	odd, content := t.PatternFile(page+904, 0)
 	src = t.Source(odd)
-	mapRefused(t, want, mapSpec{length: 2 * page}, src)
-	mapRefused(t, want, mapSpec{offset: page, length: page}, src)
-	mapRefused(t, want, mapSpec{offset: 2 * page}, src)
-	mapSame(t, mapMade(t, mapSpec{length: page}, src).Bytes(), content[:page], "the first page of the unaligned file")
-	mapSame(t, mapMade(t, mapSpec{offset: page}, src).Bytes(), content[page:], "the rest of the unaligned file")
+	t.NoMapAs(want, mapSpec{length: 2 * page}, src)
+	t.NoMapAs(want, mapSpec{offset: page, length: page}, src)
+	t.NoMapAs(want, mapSpec{offset: 2 * page}, src)
+	checkBytes(t, t.MapAs(mapSpec{length: page}, src).Bytes(), content[:page], "the first page of the unaligned file")
+	checkBytes(t, t.MapAs(mapSpec{offset: page}, src).Bytes(), content[page:], "the rest of the unaligned file")
 
-	anon := mapAnon(t, 2*page)
-	mapRefused(t, want, mapSpec{length: 3 * page}, anon)
-	mapMade(t, mapSpec{length: 2 * page}, anon)
+	anon := t.AnonSource(2 * page)
+	t.NoMapAs(want, mapSpec{length: 3 * page}, anon)
+	t.MapAs(mapSpec{length: 2 * page}, anon)
 }
 
 func mapNewRangeEmpty(t *T) {
 	const want = "PMEM2_E_MAP_RANGE"
-	page := mapPage(t)
+	page := t.Page()
 	for _, size := range []uint64{4 << 20, page, 2 * page} {
 		fd := t.FileFD(size)
 		src := t.Source(fd)
-		mapRefused(t, want, mapSpec{offset: size}, src)
-		mapRefused(t, want, mapSpec{offset: size, sharing: pmem2.Private}, src)
-		mapRefused(t, want, mapSpec{offset: size, prot: pmem2.ProtRead}, src)
-		t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+		t.NoMapAs(want, mapSpec{offset: size}, src)
+		t.NoMapAs(want, mapSpec{offset: size, sharing: pmem2.Private}, src)
+		t.NoMapAs(want, mapSpec{offset: size, prot: pmem2.ProtRead}, src)
+		checkUnmapped(t, fd)
 		// One page earlier there is one.
-		m := mapMade(t, mapSpec{offset: size - page}, src)
+		m := t.MapAs(mapSpec{offset: size - page}, src)
 		t.Check(m.Size() == page, "the map of the last page has %d bytes, want %d", m.Size(), page)
 	}
 	// The offset of an anonymous source counts for nothing.
-	m := mapMade(t, mapSpec{offset: 2 * page}, mapAnon(t, 2*page))
+	m := t.MapAs(mapSpec{offset: 2 * page}, t.AnonSource(2*page))
 	t.Check(m.Size() == 2*page, "the anonymous map has %d bytes, want %d", m.Size(), 2*page)
 }
 
 func mapNewSourceEmpty(t *T) {
 	const want = "PMEM2_E_SOURCE_EMPTY"
-	page := mapPage(t)
+	page := t.Page()
 	fd := t.FileFD(0)
-	src, anon := t.Source(fd), mapAnon(t, 0)
+	src, anon := t.Source(fd), t.AnonSource(0)
 	for _, s := range []mapSpec{
 		{},
 		{length: page},
@@ -158,29 +158,29 @@ func mapNewSourceEmpty(t *T) {
 		{sharing: pmem2.Private},
 		{prot: pmem2.ProtRead},
 	} {
-		mapRefused(t, want, s, src)
-		mapRefused(t, want, s, anon)
+		t.NoMapAs(want, s, src)
+		t.NoMapAs(want, s, anon)
 	}
-	mapRefused(t, "PMEM2_E_OFFSET_UNALIGNED", mapSpec{offset: 1}, src) // but after the offset's
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	t.NoMapAs("PMEM2_E_OFFSET_UNALIGNED", mapSpec{offset: 1}, src) // but after the offset's
+	checkUnmapped(t, fd)
 
 	// One byte is enough, and the size is that of the moment.
-	t.suite(t.Machine().Ftruncate(fd, 1), "ftruncate")
-	m := mapMade(t, mapSpec{}, src)
+	t.Truncate(fd, 1)
+	m := t.MapAs(mapSpec{}, src)
 	t.Check(m.Size() == 1, "the map of a file of one byte has %d bytes", m.Size())
 	m.Bytes()[0] = 'x'
-	mapFileHolds(t, fd, []byte("x"), 0, "the file of one byte")
-	mapDeleted(t, m)
-	t.suite(t.Machine().Ftruncate(fd, 0), "ftruncate")
-	mapRefused(t, want, mapSpec{}, src)
-	mapMade(t, mapSpec{}, mapAnon(t, 1))
+	checkFile(t, fd, 0, []byte("x"), "the file of one byte")
+	t.Delete(m)
+	t.Truncate(fd, 0)
+	t.NoMapAs(want, mapSpec{}, src)
+	t.MapAs(mapSpec{}, t.AnonSource(1))
 }
 
 func mapNewOffsetUnaligned(t *T) {
 	const want = "PMEM2_E_OFFSET_UNALIGNED"
-	page := mapPage(t)
+	page := t.Page()
 	size := 16 * page
-	fd, content := mapPatternFile(t, size, 0)
+	fd, content := t.PatternFile(size, 0)
 	src := t.Source(fd)
 	for _, offset := range []uint64{100, 1, 512, page / 2, page - 1, page + 1, 2*page - 1, size - 1, size + 1, math.MaxInt64} {
 		for _, s := range []mapSpec{
@@ -192,23 +192,23 @@ func mapNewOffsetUnaligned(t *T) {
 			{prot: pmem2.ProtRead},
 		} {
 			s.offset = offset
-			mapRefused(t, want, s, src)
+			t.NoMapAs(want, s, src)
 		}
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	checkUnmapped(t, fd)
 	for _, offset := range []uint64{0, page, 2 * page, size - page} {
-		m := mapMade(t, mapSpec{offset: offset}, src)
-		mapSame(t, m.Bytes(), content[offset:], "the map from an aligned offset on")
-		mapDeleted(t, m)
+		m := t.MapAs(mapSpec{offset: offset}, src)
+		checkBytes(t, m.Bytes(), content[offset:], "the map from an aligned offset on")
+		t.Delete(m)
 	}
 }
 
 func mapNewLengthUnaligned(t *T) {
 	const want = "PMEM2_E_LENGTH_UNALIGNED"
-	page := mapPage(t)
+	page := t.Page()
 	size := 16 * page
 	fd := t.FileFD(size)
-	src, anon := t.Source(fd), mapAnon(t, size)
+	src, anon := t.Source(fd), t.AnonSource(size)
 	for _, length := range []uint64{100, 1, 512, page / 2, page - 1, page + 1, size - 1, size + 1, 1<<63 + 1, math.MaxUint64} {
 		for _, s := range []mapSpec{
 			{},
@@ -218,42 +218,42 @@ func mapNewLengthUnaligned(t *T) {
 			{prot: pmem2.ProtRead},
 		} {
 			s.length = length
-			mapRefused(t, want, s, src)
+			t.NoMapAs(want, s, src)
 		}
-		mapRefused(t, want, mapSpec{length: length}, anon)
+		t.NoMapAs(want, mapSpec{length: length}, anon)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
+	checkUnmapped(t, fd)
 	for _, length := range []uint64{page, 2 * page, size} {
-		m := mapMade(t, mapSpec{length: length}, src)
+		m := t.MapAs(mapSpec{length: length}, src)
 		t.Check(m.Size() == length, "Size() is %d, want %d", m.Size(), length)
-		mapDeleted(t, m)
+		t.Delete(m)
 	}
 
 	// A length that is unset isn't one that has to be aligned: the file maps whole,
 	// whatever its size. One that is set has to, even if it is the size of the file.
 	for _, odd := range []uint64{5000, 1, page - 1, page + 1, 3*page - 1} {
-		fd, content := mapPatternFile(t, odd, 0)
+		fd, content := t.PatternFile(odd, 0)
 		src := t.Source(fd)
-		mapRefused(t, want, mapSpec{length: odd}, src)
+		t.NoMapAs(want, mapSpec{length: odd}, src)
 		for _, s := range []mapSpec{{}, {sharing: pmem2.Private}, {prot: pmem2.ProtRead}} {
-			m := mapMade(t, s, src)
+			m := t.MapAs(s, src)
 			t.Check(m.Size() == odd, "the map of a file of %d bytes has %d", odd, m.Size())
-			mapSame(t, m.Bytes(), content, "the map of an unaligned file")
+			checkBytes(t, m.Bytes(), content, "the map of an unaligned file")
 			if s.prot == 0 {
 				m.Bytes()[odd-1] ^= 0xff
 			}
 			if s.prot == 0 && s.sharing == pmem2.Shared {
 				content[odd-1] ^= 0xff
 			}
-			mapFileHolds(t, fd, content, 0, "the unaligned file")
+			checkFile(t, fd, 0, content, "the unaligned file")
 			addr := m.Address()
-			mapDeleted(t, m)
-			mapGone(t, fd, addr, odd, "the map of an unaligned file")
+			t.Delete(m)
+			checkGone(t, fd, addr, odd)
 		}
 		st, err := t.Machine().Fstat(fd)
 		t.suite(err, "fstat")
 		t.Check(st.Type() == platform.SIFREG && uint64(st.Size) == odd, "the file had %d bytes and has %d", odd, st.Size)
 	}
-	m := mapMade(t, mapSpec{}, mapAnon(t, 5000))
+	m := t.MapAs(mapSpec{}, t.AnonSource(5000))
 	t.Check(m.Size() == 5000, "the map of 5000 anonymous bytes has %d", m.Size())
 }

@@ -51,13 +51,13 @@ func mapNewReservationCases() []Case {
 }
 
 func mapNewInReservation(t *T) {
-	page := mapPage(t)
+	page := t.Page()
 	const size = 4 << 20
 	r := t.Reservation(0, size)
 	base := r.Address()
-	fd, content := mapPatternFile(t, 16*page, 0)
-	odd, oddContent := mapPatternFile(t, page+1, 0x5a)
-	mapUnreserved(t, r, "the reservation at first")
+	fd, content := t.PatternFile(16*page, 0)
+	odd, oddContent := t.PatternFile(page+1, 0x5a)
+	checkEmpty(t, r)
 	for _, c := range []struct {
 		spec    mapSpec
 		src     Source
@@ -71,34 +71,43 @@ func mapNewInReservation(t *T) {
 		{mapSpec{at: size - 16*page}, t.Source(fd), content, 16 * page},
 		{mapSpec{at: 2 << 20, sharing: pmem2.Private}, t.Source(fd), content, 16 * page},
 		{mapSpec{at: page}, t.Source(odd), oddContent, 2 * page}, // whole pages are taken
-		{mapSpec{at: 5 * page}, mapAnon(t, 3*page), make([]byte, 3*page), 3 * page},
+		{mapSpec{at: 5 * page}, t.AnonSource(3 * page), make([]byte, 3*page), 3 * page},
 	} {
-		c.spec.reservation = r
-		m := mapMade(t, c.spec, c.src)
+		c.spec.in = r
+		m := t.MapAs(c.spec, c.src)
 		want := base + uintptr(c.spec.at)
 		t.Check(m.Address() == want, "the map is at %#x, want %#x in the reservation", m.Address(), want)
-		mapCovers(t, want, c.n, "rw", "the map in the reservation")
-		mapSame(t, m.Bytes(), c.content, "the map in the reservation")
+		checkMapped(t, want, c.n, "rw")
+		checkBytes(t, m.Bytes(), c.content, "the map in the reservation")
 		if c.spec.at > 0 {
-			mapHeld(t, base, c.spec.at, "the reservation before the map")
+			checkBlank(t, base, c.spec.at)
 		}
 		if end := c.spec.at + c.n; end < size {
-			mapHeld(t, base+uintptr(end), size-end, "the reservation behind the map")
+			checkBlank(t, base+uintptr(end), size-end)
 		}
 		b := m.Bytes()
 		b[0], b[len(b)-1] = ^b[0], ^b[len(b)-1]
 		t.Must(m.Persist(b[:1]), "Persist(the first byte)")
 		t.Must(m.Persist(b[len(b)-1:]), "Persist(the last byte)")
 		b[0], b[len(b)-1] = ^b[0], ^b[len(b)-1]
-		mapDeleted(t, m)
-		mapUnreserved(t, r, "the reservation without the map")
+		t.Delete(m)
+		checkEmpty(t, r)
 	}
-	mapFileHolds(t, fd, content, 0, "the file in the end")
+	checkFile(t, fd, 0, content, "the file in the end")
 
 	// Without a reservation in the config the kernel chooses, and doesn't choose there.
-	m := mapMade(t, mapSpec{}, t.Source(fd))
+	m := t.MapAs(mapSpec{}, t.Source(fd))
 	t.Check(m.Address() < base || m.Address()-base >= size, "a map lies in the reservation that its config doesn't name")
-	mapUnreserved(t, r, "the reservation of nobody")
+	checkEmpty(t, r)
+}
+
+// mapNeither expects NewMap to fail for a file, shared and private, and for anonymous
+// memory.
+func mapNeither(t *T, want string, s mapSpec, file, anon Source) {
+	t.NoMapAs(want, s, file)
+	t.NoMapAs(want, s, anon)
+	s.sharing = pmem2.Private
+	t.NoMapAs(want, s, file)
 }
 
 func mapNewExceedsReservation(t *T) {
@@ -106,10 +115,10 @@ func mapNewExceedsReservation(t *T) {
 		want = "PMEM2_E_ADDRESS_UNALIGNED"
 		size = 2 << 20
 	)
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, size)
 	fd := t.FileFD(2 * size)
-	src, anon := t.Source(fd), mapAnon(t, 2*size)
+	src, anon := t.Source(fd), t.AnonSource(2*size)
 	for _, s := range []mapSpec{
 		{},
 		{length: size + page},
@@ -126,27 +135,23 @@ func mapNewExceedsReservation(t *T) {
 		{at: -page, length: page}, // its end is 2^64
 		{offset: size - page},
 	} {
-		s.reservation = r
-		mapRefused(t, want, s, src)
-		s.sharing = pmem2.Private
-		mapRefused(t, want, s, src)
-		s.sharing, s.offset = pmem2.Shared, 0
-		mapRefused(t, want, s, anon)
+		s.in = r
+		mapNeither(t, want, s, src, anon)
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
 	for _, s := range []mapSpec{{length: size}, {offset: size}, {at: size - page, length: page}, {at: page, length: size - page}} {
-		s.reservation = r
-		mapDeleted(t, mapMade(t, s, src))
+		s.in = r
+		t.Delete(t.MapAs(s, src))
 	}
 
 	// A file takes whole pages of the reservation.
 	one, two := t.Reservation(0, page), t.Reservation(0, 2*page)
 	odd := t.FileSource(page + 1)
-	mapRefused(t, want, mapSpec{reservation: one}, odd)
-	mapRefused(t, want, mapSpec{reservation: two, at: page}, odd)
-	mapMade(t, mapSpec{reservation: two}, odd)
-	mapMade(t, mapSpec{reservation: one}, t.FileSource(1))
+	t.NoMapAs(want, mapSpec{in: one}, odd)
+	t.NoMapAs(want, mapSpec{in: two, at: page}, odd)
+	t.MapAs(mapSpec{in: two}, odd)
+	t.MapAs(mapSpec{in: one}, t.FileSource(1))
 }
 
 // mapReservationAbove is a reservation of n bytes with the case's own memory right
@@ -154,16 +159,16 @@ func mapNewExceedsReservation(t *T) {
 func mapReservationAbove(t *T, content []byte) (r Reservation, below []byte) {
 	n := uint64(len(content))
 	for range 10 {
-		addr, err := t.Machine().Mmap(0, 2*n, platform.ProtRead|platform.ProtWrite, platform.MapPrivate|platform.MapAnonymous, -1, 0)
+		addr, err := t.Machine().Mmap(0, 2*n, readWrite, platform.MapPrivate|platform.MapAnonymous, -1, 0)
 		t.suite(err, "mmap of %d bytes", 2*n)
-		t.suite(t.Machine().Munmap(addr+uintptr(n), n), "munmap of the upper half")
+		t.Munmap(addr+uintptr(n), n)
 		t.Cleanup(func() { _ = t.Machine().Munmap(addr, n) })
 		r, err := t.Lib.NewVMReservation(addr+uintptr(n), n)
 		if t.Lib.Outcome(err) == "PMEM2_E_MAPPING_EXISTS" {
 			continue // another goroutine was given the place
 		}
 		t.Must(err, "NewVMReservation(%#x, %#x)", addr+uintptr(n), n)
-		t.Cleanup(func() { _ = r.Delete() })
+		t.deleteAtEnd(r)
 		below = platform.Bytes(addr, n)
 		copy(below, content)
 		return r, below
@@ -177,11 +182,11 @@ func mapNewWrapsReservation(t *T) {
 		want = "PMEM2_E_ADDRESS_UNALIGNED"
 		size = 2 << 20
 	)
-	page := mapPage(t)
-	content := mapPattern(size, 0x33)
+	page := t.Page()
+	content := pattern(size, 0x33)
 	r, below := mapReservationAbove(t, content)
 	fd := t.FileFD(2 * size)
-	src, anon := t.Source(fd), mapAnon(t, 2*size)
+	src, anon := t.Source(fd), t.AnonSource(2*size)
 	for _, s := range []mapSpec{
 		{at: -page, length: 2 * page}, // the row's own where a page has 4096 bytes
 		{at: -page, length: page},     // 2^64 exactly
@@ -194,15 +199,12 @@ func mapNewWrapsReservation(t *T) {
 		{at: 1<<64 - size},
 		{at: 1<<64 - size/2, length: size},
 	} {
-		s.reservation = r
-		mapRefused(t, want, s, src)
-		mapRefused(t, want, s, anon)
-		s.sharing = pmem2.Private
-		mapRefused(t, want, s, src)
+		s.in = r
+		mapNeither(t, want, s, src, anon)
 	}
-	mapSame(t, below, content, "the memory below the reservation")
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkBytes(t, below, content, "the memory below the reservation")
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
 }
 
 func mapNewReservationOffset(t *T) {
@@ -210,23 +212,21 @@ func mapNewReservationOffset(t *T) {
 		want = "PMEM2_E_OFFSET_UNALIGNED"
 		size = 2 << 20
 	)
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, size)
 	fd := t.FileFD(size / 2)
-	src, anon := t.Source(fd), mapAnon(t, size/2)
+	src, anon := t.Source(fd), t.AnonSource(size/2)
 	for _, at := range []uint64{100, 1, 512, page / 2, page - 1, page + 1, size/2 - 1} {
 		for _, s := range []mapSpec{{}, {length: page}, {sharing: pmem2.Private}, {offset: page, length: page}} {
-			s.reservation, s.at = r, at
-			mapRefused(t, want, s, src)
-			mapRefused(t, want, s, anon)
+			s.in, s.at = r, at
+			t.NoMapAs(want, s, src)
+			t.NoMapAs(want, s, anon)
 		}
 	}
-	t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-	mapUnreserved(t, r, "the reservation after failures")
+	checkUnmapped(t, fd)
+	checkEmpty(t, r)
 	for _, at := range []uint64{0, page, 2 * page, size / 2} {
-		m := mapMade(t, mapSpec{reservation: r, at: at}, src)
-		t.Check(m.Address() == r.Address()+uintptr(at), "the map is at %#x, want %#x", m.Address(), r.Address()+uintptr(at))
-		mapDeleted(t, m)
+		t.Delete(t.MapAs(mapSpec{in: r, at: at}, src))
 	}
 }
 
@@ -236,14 +236,14 @@ func mapNewReservationTaken(t *T) {
 		size = 2 << 20
 		mid  = size / 4 // 512 KiB
 	)
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, size)
-	firstFD, content := mapPatternFile(t, size/2, 0)
+	firstFD, content := t.PatternFile(size/2, 0)
 	otherFD := t.FileFD(size)
-	other, anon := t.Source(otherFD), mapAnon(t, size)
+	other, anon := t.Source(otherFD), t.AnonSource(size)
 	// at first at the start of the reservation, then amid it
 	for _, at := range []uint64{0, mid} {
-		first := mapMade(t, mapSpec{reservation: r, at: at}, t.Source(firstFD))
+		first := t.MapAs(mapSpec{in: r, at: at}, t.Source(firstFD))
 		end := at + size/2
 		specs := []mapSpec{
 			{at: at, length: size / 2},         // the same
@@ -263,35 +263,31 @@ func mapNewReservationTaken(t *T) {
 			)
 		}
 		for _, s := range specs {
-			s.reservation = r
-			mapRefused(t, want, s, other)
-			mapRefused(t, want, s, anon)
-			s.sharing = pmem2.Private
-			mapRefused(t, want, s, other)
+			s.in = r
+			mapNeither(t, want, s, other, anon)
 		}
-		mapRefused(t, want, mapSpec{reservation: r, at: at}, t.Source(firstFD)) // its own file
-		t.Check(len(mapAreasOf(t, otherFD)) == 0, "NewMap fails and leaves the file mapped")
+		t.NoMapAs(want, mapSpec{in: r, at: at}, t.Source(firstFD)) // its own file
+		checkUnmapped(t, otherFD)
 
 		// The map that was there is as it was.
 		t.Check(first.Address() == r.Address()+uintptr(at), "the map has moved to %#x", first.Address())
-		mapSame(t, first.Bytes(), content, "the map that was there before")
+		checkBytes(t, first.Bytes(), content, "the map that was there before")
 		first.Bytes()[0], first.Bytes()[size/2-1] = 1, 2
 		content[0], content[size/2-1] = 1, 2
-		mapFileHolds(t, firstFD, content, 0, "the file of the map that was there before")
-		mapHeld(t, r.Address()+uintptr(end), size-end, "the reservation behind the map")
+		checkFile(t, firstFD, 0, content, "the file of the map that was there before")
+		checkBlank(t, r.Address()+uintptr(end), size-end)
 
 		// Next to it there is room, and once it is gone where it was.
-		next := mapMade(t, mapSpec{reservation: r, at: end, length: page}, other)
-		mapRefused(t, want, mapSpec{reservation: r, at: end, length: page}, other)
-		mapDeleted(t, next)
+		next := t.MapAs(mapSpec{in: r, at: end, length: page}, other)
+		t.NoMapAs(want, mapSpec{in: r, at: end, length: page}, other)
+		t.Delete(next)
 		if at > 0 {
-			mapDeleted(t, mapMade(t, mapSpec{reservation: r, at: at - page, length: page}, other))
+			t.Delete(t.MapAs(mapSpec{in: r, at: at - page, length: page}, other))
 		}
-		mapDeleted(t, first)
-		again := mapMade(t, mapSpec{reservation: r}, other)
-		mapDeleted(t, again)
+		t.Delete(first)
+		t.Delete(t.MapAs(mapSpec{in: r}, other))
 	}
-	mapUnreserved(t, r, "the reservation in the end")
+	checkEmpty(t, r)
 }
 
 func mapNewReservationWrapped(t *T) {
@@ -299,7 +295,7 @@ func mapNewReservationWrapped(t *T) {
 		want = "PMEM2_E_MAPPING_EXISTS"
 		size = 2 << 20
 	)
-	page := mapPage(t)
+	page := t.Page()
 	r := t.Reservation(0, size)
 	base := r.Address()
 	fd := t.FileFD(size)
@@ -312,26 +308,26 @@ func mapNewReservationWrapped(t *T) {
 		{size - 1, 1},     // the last byte
 		{0, 1},            // the first one
 	} {
-		wrapped := mapWrapped(t, t.FileSource(page), base+uintptr(c.at), c.n, pmem2.GranularityPage)
+		wrapped := t.Wrap(t.FileSource(page), base+uintptr(c.at), c.n, pmem2.GranularityPage)
 		first := c.at &^ (page - 1) // the page of the first byte
 		for _, s := range []mapSpec{{}, {at: first, length: page}, {at: first}} {
 			if s.at != 0 && s.length == 0 {
 				s.length = size - s.at
 			}
-			s.reservation = r
-			mapRefused(t, want, s, src)
+			s.in = r
+			t.NoMapAs(want, s, src)
 			s.sharing = pmem2.Private
-			mapRefused(t, want, s, src)
+			t.NoMapAs(want, s, src)
 		}
-		t.Check(len(mapAreasOf(t, fd)) == 0, "NewMap fails and leaves the file mapped")
-		mapHeld(t, base, size, "the reservation after failures")
+		checkUnmapped(t, fd)
+		checkBlank(t, base, size)
 		t.Check(wrapped.Address() == base+uintptr(c.at) && wrapped.Size() == c.n, "the existing map has become %d bytes at %#x",
 			wrapped.Size(), wrapped.Address())
 		// Beside it there is room.
 		if end := (c.at + c.n + page - 1) &^ (page - 1); end < size {
-			mapDeleted(t, mapMade(t, mapSpec{reservation: r, at: end, length: page}, src))
+			t.Delete(t.MapAs(mapSpec{in: r, at: end, length: page}, src))
 		}
-		mapDeleted(t, wrapped)
-		mapDeleted(t, mapMade(t, mapSpec{reservation: r}, src))
+		t.Delete(wrapped)
+		t.Delete(t.MapAs(mapSpec{in: r}, src))
 	}
 }

@@ -23,7 +23,7 @@ func reservationNewCases() []Case {
 		Name: "pmem2_vm_reservation_new/blank-mapping",
 		Rows: []string{"pmem2_vm_reservation_new/blank-mapping"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, size := range []uint64{page, 5 * page, 4 * mib} {
 				r := t.Reservation(0, size)
 				t.Check(!isFree(t, r.Address(), page), "nothing is mapped at the start")
@@ -37,15 +37,15 @@ func reservationNewCases() []Case {
 		Name: "pmem2_vm_reservation_new/result-and-object",
 		Rows: []string{"pmem2_vm_reservation_new/object-through-pointer", "pmem2_vm_reservation_new/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			one, two := t.Reservation(0, page), t.Reservation(0, 2*page)
 			t.Check(one.Address() != 0 && two.Address() != 0, "a reservation lies at 0")
 			t.Check(one.Size() == page && two.Size() == 2*page, "the objects are mixed up")
 			t.Check(one.Address()+uintptr(page) <= two.Address() || two.Address()+uintptr(2*page) <= one.Address(),
 				"the reservations at %#x and %#x overlap", one.Address(), two.Address())
-			noReservation(t, t.Lib, "PMEM2_E_LENGTH_UNALIGNED", 0, 1)
-			noReservation(t, t.Lib, "PMEM2_E_ADDRESS_UNALIGNED", 1, page)
-			noReservation(t, t.Lib, "PMEM2_E_MAPPING_EXISTS", one.Address(), page)
+			t.NoReservation("PMEM2_E_LENGTH_UNALIGNED", 0, 1)
+			t.NoReservation("PMEM2_E_ADDRESS_UNALIGNED", 1, page)
+			t.NoReservation("PMEM2_E_MAPPING_EXISTS", one.Address(), page)
 		},
 	}, {
 		Name: "pmem2_vm_reservation_new/address",
@@ -53,12 +53,12 @@ func reservationNewCases() []Case {
 			"pmem2_vm_reservation_new/PMEM2_E_ADDRESS_UNALIGNED#1", "pmem2_vm_reservation_new/addr-aligned-or-null",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, mib)
 			for _, addr := range []uintptr{
 				1, uintptr(page - 1), uintptr(page + 1), at + 1, at - 1, at + uintptr(page/2), math.MaxUint - uintptr(page) + 2, math.MaxUint,
 			} {
-				noReservation(t, t.Lib, "PMEM2_E_ADDRESS_UNALIGNED", addr, page)
+				t.NoReservation("PMEM2_E_ADDRESS_UNALIGNED", addr, page)
 			}
 			checkFree(t, at-mib, 3*mib, "around the refused addresses")
 			for _, addr := range []uintptr{at, at + uintptr(page), at + mib - uintptr(page)} {
@@ -70,11 +70,11 @@ func reservationNewCases() []Case {
 		Name: "pmem2_vm_reservation_new/size-aligned",
 		Rows: []string{"pmem2_vm_reservation_new/PMEM2_E_LENGTH_UNALIGNED#1", "pmem2_vm_reservation_new/size-aligned"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, mib)
 			for _, size := range []uint64{1, page / 2, page - 1, page + 1, mib - page/2, mib - 1, mib + 1, 1<<63 + 1, math.MaxUint64} {
-				noReservation(t, t.Lib, "PMEM2_E_LENGTH_UNALIGNED", 0, size)
-				noReservation(t, t.Lib, "PMEM2_E_LENGTH_UNALIGNED", at, size)
+				t.NoReservation("PMEM2_E_LENGTH_UNALIGNED", 0, size)
+				t.NoReservation("PMEM2_E_LENGTH_UNALIGNED", at, size)
 			}
 			checkFree(t, at, mib, "where the refused sizes began")
 			for _, size := range []uint64{page, 2 * page, mib - page} {
@@ -88,25 +88,25 @@ func reservationNewCases() []Case {
 		Rows: []string{"pmem2_vm_reservation_new/0#1"},
 		Run: func(t *T) {
 			at := freeSpace(t, mib)
-			noReservation(t, t.Lib, "PMEM2_E_LENGTH_OUT_OF_RANGE", 0, 0)
-			noReservation(t, t.Lib, "PMEM2_E_LENGTH_OUT_OF_RANGE", at, 0)
+			t.NoReservation("PMEM2_E_LENGTH_OUT_OF_RANGE", 0, 0)
+			t.NoReservation("PMEM2_E_LENGTH_OUT_OF_RANGE", at, 0)
 			checkFree(t, at, mib, "where the empty reservation was refused")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_new/placeholder-for-sources",
 		Rows: []string{"pmem2_vm_reservation_new/placeholder-for-sources"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(page)
-			src, anonymous := t.Source(fd), anonymousSource(t, page)
+			src, anonymous := t.Source(fd), t.AnonSource(page)
 			r := t.Reservation(0, 4*mib)
 			// Side by side, apart, at both ends.
 			for i, offset := range []uint64{0, page, 2 * mib, 3*mib + page, 4*mib - page} {
-				m := mapIn(t, src, r, offset, 0)
+				m := t.MapAs(mapSpec{in: r, at: offset}, src)
 				m.Bytes()[page-1] = byte(i + 1)
-				t.Check(fileContent(t, fd, int64(page)-1, 1)[0] == byte(i+1), "the map at offset %d isn't one of the file", offset)
+				checkFile(t, fd, page-1, []byte{byte(i + 1)}, "the file under the map at offset %d", offset)
 			}
-			m := mapIn(t, anonymous, r, mib, 0)
+			m := t.MapAs(mapSpec{in: r, at: mib}, anonymous)
 			t.Check(m.Bytes()[0] == 0, "anonymous memory isn't zeroed")
 			m.Bytes()[0] = 1
 			checkBlank(t, r.Address()+uintptr(2*page), mib-2*page)
@@ -120,7 +120,7 @@ func reservationPlaceCases() []Case {
 		Name: "pmem2_vm_reservation_new/mapping-exists",
 		Rows: []string{"pmem2_vm_reservation_new/PMEM2_E_MAPPING_EXISTS#1", "pmem2_vm_reservation_new/error-on-failure"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			const size = mib
 			at := freeSpace(t, 16*mib)
 			// A page at the start, inside, at the end; more than the whole range.
@@ -128,21 +128,21 @@ func reservationPlaceCases() []Case {
 				{mib, page}, {mib + size/2, page}, {mib + size - page, page}, {mib - page, size + 2*page}, {mib - page, 2 * page},
 			} {
 				untouched := occupy(t, at+uintptr(c.from), c.n)
-				noReservation(t, t.Lib, "PMEM2_E_MAPPING_EXISTS", at+mib, size)
+				t.NoReservation("PMEM2_E_MAPPING_EXISTS", at+mib, size)
 				t.Check(untouched(), "the failing call has touched what was in the way")
-				checkPermissions(t, at+uintptr(c.from), c.n, "rw-p")
+				checkMapped(t, at+uintptr(c.from), c.n, "rw-p")
 				// Nothing of the range was taken.
 				if c.from > mib {
 					checkFree(t, at, c.from, "before what is in the way")
 				}
 				end := c.from + c.n
 				checkFree(t, at+uintptr(end), 4*mib-end, "behind what is in the way")
-				t.suite(t.Machine().Munmap(at+uintptr(c.from), c.n), "munmap")
+				t.Munmap(at+uintptr(c.from), c.n)
 			}
 			// A reservation is in the way of another.
 			r := t.Reservation(at, size)
 			for _, addr := range []uintptr{at, at + uintptr(size-page), at - uintptr(size-page)} {
-				noReservation(t, t.Lib, "PMEM2_E_MAPPING_EXISTS", addr, size)
+				t.NoReservation("PMEM2_E_MAPPING_EXISTS", addr, size)
 			}
 			checkReservation(t, r, at, size)
 			checkBlank(t, at, size)
@@ -151,7 +151,7 @@ func reservationPlaceCases() []Case {
 		Name: "pmem2_vm_reservation_new/neighbours-occupied",
 		Rows: []string{"pmem2_vm_reservation_new/PMEM2_E_MAPPING_EXISTS#2"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 16*mib)
 			// A C library that rounds up to 2 MiB and adds as much takes 4 MiB.
 			far := occupy(t, at+3*mib, page)
@@ -173,12 +173,12 @@ func reservationPlaceCases() []Case {
 			at := freeSpace(t, mib)
 			for _, errno := range []string{"EAGAIN", "EPERM"} {
 				for _, addr := range []uintptr{at, 0} {
-					lib := t.Inject("(" + errno + " (And (Op mmap) (OnIndex 0)))")
-					noReservation(t, lib, "-"+errno, addr, mib)
+					t.Lib = t.Inject("(" + errno + " (And (Op mmap) (OnIndex 0)))")
+					t.NoReservation("-"+errno, addr, mib)
 					checkFree(t, at, mib, "where no reservation came about")
-					r := reserveWith(t, lib, addr, mib) // the next mmap works
+					r := t.Reservation(addr, mib) // the next mmap works
 					t.Check(addr == 0 || r.Address() == addr, "Address is %#x, not %#x", r.Address(), addr)
-					t.Must(r.Delete(), "Delete()")
+					t.Delete(r)
 				}
 			}
 		},
@@ -186,7 +186,7 @@ func reservationPlaceCases() []Case {
 		Name: "pmem2_vm_reservation_new/largest-page-alignment",
 		Rows: []string{"pmem2_vm_reservation_new/largest-page-alignment"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, c := range []struct{ size, align uint64 }{
 				{2 * mib, 2 * mib}, {2*mib + page, 2 * mib}, {5 * mib, 2 * mib}, {512*mib + page, 2 * mib},
 				{2 * gib, gib}, {2*gib + page, gib}, {3 * gib, gib},
@@ -208,7 +208,7 @@ func reservationPlaceCases() []Case {
 		Name: "pmem2_vm_reservation_new/size-shown",
 		Rows: []string{"pmem2_vm_reservation_new/underlying-size-may-be-bigger"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, size := range []uint64{page, 16 * page, 2*mib - page, 2 * mib, 2*mib + page, gib - page, gib, 2 * gib} {
 				r := t.Reservation(0, size)
 				t.Check(r.Size() == size, "Size is %d, not the %d asked for", r.Size(), size)
@@ -219,28 +219,28 @@ func reservationPlaceCases() []Case {
 		Name: "pmem2_vm_reservation_get_address/address",
 		Rows: []string{"pmem2_vm_reservation_get_address/(none)#1", "pmem2_vm_reservation_get_address/address"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, mib)
 			r := t.Reservation(at, mib)
 			t.Check(r.Address() == at, "Address is %#x, not %#x", r.Address(), at)
 			checkBlank(t, r.Address(), page)
 			src := t.FileSource(page)
-			mapIn(t, src, r, 0, 0)
+			t.MapAs(mapSpec{in: r}, src)
 			t.Check(r.Address() == at, "Address is %#x with a map at the start, not %#x", r.Address(), at)
 			anywhere := t.Reservation(0, mib)
 			checkBlank(t, anywhere.Address(), page)
-			m := mapIn(t, src, anywhere, 0, 0)
+			m := t.MapAs(mapSpec{in: anywhere}, src)
 			t.Check(m.Address() == anywhere.Address(), "the map at offset 0 lies at %#x, Address is %#x", m.Address(), anywhere.Address())
 		},
 	}, {
 		Name: "pmem2_vm_reservation_get_size/size",
 		Rows: []string{"pmem2_vm_reservation_get_size/(none)#1", "pmem2_vm_reservation_get_size/size"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 4*mib)
 			r := t.Reservation(at, mib)
 			t.Check(r.Size() == mib, "Size is %d, not %d", r.Size(), mib)
-			mapIn(t, t.FileSource(page), r, 0, 0)
+			t.MapAs(mapSpec{in: r}, t.FileSource(page))
 			t.Check(r.Size() == mib, "Size is %d with a map, not %d", r.Size(), mib)
 			t.Must(r.Extend(mib), "Extend(%d)", mib)
 			t.Check(r.Size() == 2*mib, "Size is %d after Extend, not %d", r.Size(), 2*mib)
@@ -260,7 +260,7 @@ func reservationTooLargeCases() []Case {
 			at := freeSpace(t, mib)
 			for _, addr := range []uintptr{0, at} {
 				for _, size := range []uint64{tooLarge(t, addr), 1 << 60, 1 << 62, 1<<63 - gib} {
-					noReservation(t, t.Lib, "-ENOMEM", addr, size)
+					t.NoReservation("-ENOMEM", addr, size)
 				}
 			}
 			checkFree(t, at, mib, "where no reservation came about")
@@ -269,7 +269,7 @@ func reservationTooLargeCases() []Case {
 		Name: "pmem2_vm_reservation_new/size-wraps",
 		Rows: []string{"pmem2_vm_reservation_new/0#2"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, mib)
 			// From where the size wraps with the padding of an alignment to
 			// where it wraps with a page, and with the address.
@@ -277,11 +277,11 @@ func reservationTooLargeCases() []Case {
 				1 << 63, math.MaxUint64 - 2*gib + 1, math.MaxUint64 - gib + 1, math.MaxUint64 - gib + 1 + page,
 				math.MaxUint64 - 4*mib + 1, math.MaxUint64 - 2*mib + 1, math.MaxUint64 - 2*page + 1, math.MaxUint64 - page + 1,
 			} {
-				noReservation(t, t.Lib, "-ENOMEM", 0, size)
-				noReservation(t, t.Lib, "-ENOMEM", at, size)
+				t.NoReservation("-ENOMEM", 0, size)
+				t.NoReservation("-ENOMEM", at, size)
 			}
 			for _, past := range []uint64{0, page, mib} { // at + size is 2^64 and a little more
-				noReservation(t, t.Lib, "-ENOMEM", at, -uint64(at)+past)
+				t.NoReservation("-ENOMEM", at, -uint64(at)+past)
 			}
 			checkFree(t, at, mib, "where no reservation came about")
 		},
@@ -314,12 +314,12 @@ func reservationDeleteCases() []Case {
 		Name: "pmem2_vm_reservation_new/disposable-by-delete",
 		Rows: []string{"pmem2_vm_reservation_new/disposable-by-delete", "pmem2_vm_reservation_delete/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 4*mib)
 			for _, size := range []uint64{page, 2*mib - page, 2 * mib, 2*mib + page} {
 				for _, addr := range []uintptr{0, at} {
 					r := t.Reservation(addr, size)
-					t.Must(r.Delete(), "Delete()")
+					t.Delete(r)
 				}
 			}
 			t.Must(t.Reservation(0, 2*gib).Delete(), "Delete() of 2 GiB")
@@ -329,9 +329,9 @@ func reservationDeleteCases() []Case {
 		Name: "pmem2_vm_reservation_delete/destroys-object",
 		Rows: []string{"pmem2_vm_reservation_delete/destroys-object"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			r := t.Reservation(0, 4*page)
-			t.Must(r.Delete(), "Delete()")
+			t.Delete(r)
 			t.Note("types", "a method can't set the caller's variable to NULL: the object refuses further use instead")
 			checkReservation(t, r, 0, 0)
 			t.Expect("-EINVAL", r.Extend(page), "Extend(%d) of the deleted reservation", page)
@@ -345,13 +345,13 @@ func reservationDeleteCases() []Case {
 		Name: "pmem2_vm_reservation_delete/unmaps-region",
 		Rows: []string{"pmem2_vm_reservation_delete/(text)#1", "pmem2_vm_reservation_delete/unmaps-region"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 16*mib)
 			for _, size := range []uint64{mib, page, 2 * mib, 3*mib + page} {
 				for range 2 { // the same range again
 					r := t.Reservation(at+4*mib, size)
 					checkReservation(t, r, at+4*mib, size)
-					t.Must(r.Delete(), "Delete()")
+					t.Delete(r)
 					// Neither before nor behind is anything left.
 					checkFree(t, at, 16*mib, "around the deleted reservation")
 				}
@@ -360,7 +360,7 @@ func reservationDeleteCases() []Case {
 			for _, size := range []uint64{16 * page, gib} {
 				r := t.Reservation(0, size)
 				addr := r.Address()
-				t.Must(r.Delete(), "Delete()")
+				t.Delete(r)
 				checkReservation(t, t.Reservation(addr, size), addr, size)
 			}
 		},
@@ -370,14 +370,14 @@ func reservationDeleteCases() []Case {
 			"pmem2_vm_reservation_delete/PMEM2_E_VM_RESERVATION_NOT_EMPTY#1", "pmem2_vm_reservation_delete/requires-empty",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			const size = mib
 			at := freeSpace(t, 4*mib)
 			fd := t.FileFD(page)
 			src := t.Source(fd)
 			for i, offset := range []uint64{0, size / 2, size - page} {
 				r := t.Reservation(at, size)
-				m := mapIn(t, src, r, offset, 0)
+				m := t.MapAs(mapSpec{in: r, at: offset}, src)
 				m.Bytes()[0] = byte(i + 1)
 				for range 2 {
 					t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Delete(), "Delete() with a map at offset %d", offset)
@@ -385,33 +385,31 @@ func reservationDeleteCases() []Case {
 				// All is as it was.
 				checkReservation(t, r, at, size)
 				t.Check(m.Bytes()[0] == byte(i+1), "the map's data is gone")
-				found, err := r.MapFind(offset, page)
-				t.Must(err, "MapFind(%d, %d)", offset, page)
-				t.Check(found == m, "MapFind finds another map")
-				other := mapIn(t, src, r, size/4, 0)
+				checkFound(t, r, offset, page, m)
+				other := t.MapAs(mapSpec{in: r, at: size / 4}, src)
 				t.Must(other.Delete(), "Delete() of a second map")
 				t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Delete(), "Delete() with one of two maps left")
 				t.Must(m.Delete(), "Delete() of the map")
 				t.Must(r.Delete(), "Delete() of the empty reservation")
 				checkFree(t, at, size, "where the reservation was deleted")
 			}
-			t.Check(fileContent(t, fd, 0, 1)[0] == 3, "the file doesn't hold what was stored")
+			checkFile(t, fd, 0, []byte{3}, "the file in the end")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_delete/munmap-fails",
 		Rows: []string{"pmem2_vm_reservation_delete/-errno#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 4*mib)
-			lib := t.Inject("(EINVAL (And (Op munmap) (OnIndex 0)))")
-			r := reserveWith(t, lib, at, mib)
+			t.Lib = t.Inject("(EINVAL (And (Op munmap) (OnIndex 0)))")
+			r := t.Reservation(at, mib)
 			t.Expect("-EINVAL", r.Delete(), "Delete() with munmap failing")
 			checkReservation(t, r, at, mib)
 			checkBlank(t, at, mib)
 			// It is as good as before.
-			src, err := lib.SourceFromFD(t.FileFD(page))
+			src, err := t.Lib.SourceFromFD(t.FileFD(page))
 			t.Must(err, "SourceFromFD()")
-			t.Must(mapIn(t, src, r, mib-page, 0).Delete(), "Delete() of a map")
+			t.Must(t.MapAs(mapSpec{in: r, at: mib - page}, src).Delete(), "Delete() of a map")
 			t.Must(r.Delete(), "Delete() again")
 			checkFree(t, at, mib, "where the reservation was deleted")
 		},

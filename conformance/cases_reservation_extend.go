@@ -7,7 +7,7 @@ func reservationExtendCases() []Case {
 		Name: "pmem2_vm_reservation_extend/grows-by-size",
 		Rows: []string{"pmem2_vm_reservation_extend/grows-by-size", "pmem2_vm_reservation_extend/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 64*mib)
 			r := t.Reservation(at, 8*mib)
 			size := uint64(8 * mib)
@@ -18,14 +18,14 @@ func reservationExtendCases() []Case {
 				checkBlank(t, at, size)
 				checkFree(t, at+uintptr(size), mib, "behind the reservation")
 			}
-			t.Must(r.Delete(), "Delete()")
+			t.Delete(r)
 			checkFree(t, at, 64*mib, "where all of it was deleted")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_extend/new-range-starts-at-old-end",
 		Rows: []string{"pmem2_vm_reservation_extend/new-range-starts-at-old-end"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 8*mib)
 			r := t.Reservation(at, mib)
 			t.Must(r.Extend(mib), "Extend(%d)", mib)
@@ -35,26 +35,26 @@ func reservationExtendCases() []Case {
 			fd := t.FileFD(2 * page)
 			src := t.Source(fd)
 			// Across the old end, and at the new one.
-			mapIn(t, src, r, mib-page, 0).Bytes()[page] = 1
-			t.Check(fileContent(t, fd, int64(page), 1)[0] == 1, "the map across the old end isn't one of the file")
-			mapIn(t, src, r, 2*mib-2*page, 0).Bytes()[2*page-1] = 2
-			t.Check(fileContent(t, fd, int64(2*page)-1, 1)[0] == 2, "the map at the new end isn't one of the file")
+			t.MapAs(mapSpec{in: r, at: mib - page}, src).Bytes()[page] = 1
+			checkFile(t, fd, page, []byte{1}, "the file under the map across the old end")
+			t.MapAs(mapSpec{in: r, at: 2*mib - 2*page}, src).Bytes()[2*page-1] = 2
+			checkFile(t, fd, 2*page-1, []byte{2}, "the file under the map at the new end")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_extend/mappings-preserved",
 		Rows: []string{"pmem2_vm_reservation_extend/mappings-preserved"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 8*mib)
 			fd := t.FileFD(2 * page)
 			src := t.Source(fd)
 			r := t.Reservation(at, mib)
-			first, last := mapIn(t, src, r, 0, page), mapIn(t, src, r, mib-2*page, 0)
+			first, last := t.MapAs(mapSpec{in: r, at: 0, length: page}, src), t.MapAs(mapSpec{in: r, at: mib - 2*page}, src)
 			copy(last.Bytes(), "marker")
 			t.Must(r.Extend(mib), "Extend(%d)", mib)
 			t.Check(string(first.Bytes()[:6]) == "marker" && string(last.Bytes()[:6]) == "marker", "the data is gone")
 			copy(first.Bytes(), "MARKER")
-			t.Check(string(fileContent(t, fd, 0, 6)) == "MARKER", "stores don't reach the file any more")
+			checkFile(t, fd, 0, []byte("MARKER"), "the file after another store")
 			t.Check(first.Address() == at && last.Address() == at+uintptr(mib-2*page), "a map has moved")
 			checkFound(t, r, 0, 1, first)
 			checkFound(t, r, mib-1, 1, last)
@@ -66,7 +66,7 @@ func reservationExtendCases() []Case {
 		Name: "pmem2_vm_reservation_extend/mapping-exists",
 		Rows: []string{"pmem2_vm_reservation_extend/PMEM2_E_MAPPING_EXISTS#1", "pmem2_vm_reservation_extend/failure-leaves-reservation"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 64*mib)
 			r := t.Reservation(at, 4*mib)
 			src := t.FileSource(page)
@@ -81,8 +81,8 @@ func reservationExtendCases() []Case {
 					checkFree(t, at+4*mib, from-4*mib, "between the reservation and what is in the way")
 				}
 				checkFree(t, at+uintptr(from+page), mib, "behind what is in the way")
-				t.Must(mapIn(t, src, r, 4*mib-page, 0).Delete(), "Delete() of a map in the reservation")
-				t.suite(t.Machine().Munmap(at+uintptr(from), page), "munmap")
+				t.Must(t.MapAs(mapSpec{in: r, at: 4*mib - page}, src).Delete(), "Delete() of a map in the reservation")
+				t.Munmap(at+uintptr(from), page)
 			}
 			// Up to what is in the way there is room.
 			untouched := occupy(t, at+8*mib, page)
@@ -98,8 +98,8 @@ func reservationExtendCases() []Case {
 		Run: func(t *T) {
 			at := freeSpace(t, 8*mib)
 			// The first mmap is that of the reservation.
-			lib := t.Inject("(EAGAIN (And (Op mmap) (OnIndex 1)))")
-			r := reserveWith(t, lib, at, mib)
+			t.Lib = t.Inject("(EAGAIN (And (Op mmap) (OnIndex 1)))")
+			r := t.Reservation(at, mib)
 			t.Expect("-EAGAIN", r.Extend(mib), "Extend(%d) with mmap failing", mib)
 			checkReservation(t, r, at, mib)
 			checkBlank(t, at, mib)
@@ -111,7 +111,7 @@ func reservationExtendCases() []Case {
 		Name: "pmem2_vm_reservation_extend/size-aligned",
 		Rows: []string{"pmem2_vm_reservation_extend/PMEM2_E_LENGTH_UNALIGNED#1", "pmem2_vm_reservation_extend/size-aligned"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 8*mib)
 			r := t.Reservation(at, mib)
 			for _, n := range []uint64{1, page / 2, page - 1, page + 1, mib - page/2, mib - 1, 1<<63 + 1, math.MaxUint64} {
@@ -139,7 +139,7 @@ func reservationExtendCases() []Case {
 		Name: "pmem2_vm_reservation_extend/size-wraps",
 		Rows: []string{"pmem2_vm_reservation_extend/0#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 8*mib)
 			r := t.Reservation(at, mib)
 			end := uint64(at + mib)

@@ -1,6 +1,9 @@
 package conformance
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // checkFound expects MapFind to find a certain map.
 func checkFound(t *T, r Reservation, offset, length uint64, want Map) {
@@ -60,12 +63,12 @@ func checkWalk(t *T, r Reservation, want ...Map) {
 // fourMaps are made out of order in a reservation of 5 MiB: a map of two pages at
 // each of 3, 1, 2 and 0 MiB. They come in the order of their addresses.
 func fourMaps(t *T) (Reservation, []Map) {
-	fd := t.FileFD(2 * t.Machine().PageSize())
+	fd := t.FileFD(2 * t.Page())
 	src := t.Source(fd)
 	r := t.Reservation(0, 5*mib)
 	maps := make([]Map, 4)
 	for _, i := range []uint64{3, 1, 2, 0} {
-		maps[i] = mapIn(t, src, r, i*mib, 0)
+		maps[i] = t.MapAs(mapSpec{in: r, at: i * mib}, src)
 	}
 	return r, maps
 }
@@ -77,13 +80,13 @@ func reservationFindCases() []Case {
 			"pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#1", "pmem2_vm_reservation_map_find/result-and-null",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			r := t.Reservation(0, mib)
 			for _, c := range [][2]uint64{{0, 0}, {0, 1}, {0, page}, {0, mib}, {page, page}, {mib - 1, 1}, {0, math.MaxUint64}} {
 				checkNoneFound(t, r, c[0], c[1])
 			}
 			// Beside the only map, and outside of the reservation.
-			m := mapIn(t, t.FileSource(2*page), r, 4*page, 0)
+			m := t.MapAs(mapSpec{in: r, at: 4 * page}, t.FileSource(2*page))
 			for _, c := range [][2]uint64{
 				{0, 1}, {0, 4 * page}, {4*page - 1, 1}, {6 * page, 1}, {6 * page, mib - 6*page}, {mib - 1, 1}, {6 * page, math.MaxUint64},
 				{mib, 1}, {mib, page}, {1 << 63, page}, {math.MaxUint64 - page + 1, page}, {math.MaxUint64, 1}, {math.MaxUint64, math.MaxUint64},
@@ -93,7 +96,7 @@ func reservationFindCases() []Case {
 			checkFound(t, r, 0, mib, m)
 			// A map elsewhere isn't one of the reservation, and a deleted one isn't either.
 			t.Map(t.Config(), t.FileSource(page))
-			mapIn(t, t.FileSource(page), t.Reservation(0, mib), 0, 0)
+			t.MapAs(mapSpec{in: t.Reservation(0, mib)}, t.FileSource(page))
 			checkWalk(t, r, m)
 			t.Must(m.Delete(), "Delete() of the map")
 			checkNoneFound(t, r, 0, mib)
@@ -105,7 +108,7 @@ func reservationFindCases() []Case {
 			"pmem2_vm_reservation_map_find/earliest-intersecting", "pmem2_vm_reservation_map_find/result-and-null",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			r, maps := fourMaps(t)
 			size := 2 * page
 			for i, m := range maps {
@@ -142,13 +145,13 @@ func reservationFindCases() []Case {
 		Name: "pmem2_vm_reservation_map_find/ends-of-the-reservation",
 		Rows: []string{"pmem2_vm_reservation_map_find/earliest-intersecting"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			// Full from end to end, with three maps side by side.
 			src := t.FileSource(page)
 			r := t.Reservation(0, 3*page)
 			var maps []Map
 			for i := range uint64(3) {
-				maps = append(maps, mapIn(t, src, r, i*page, 0))
+				maps = append(maps, t.MapAs(mapSpec{in: r, at: i * page}, src))
 			}
 			for i, m := range maps {
 				at := uint64(i) * page
@@ -161,7 +164,7 @@ func reservationFindCases() []Case {
 			checkWalk(t, r, maps...)
 			// A map of less than a page has a page of its own.
 			short := t.Reservation(0, 2*page)
-			m := mapIn(t, t.FileSource(100), short, 0, 0)
+			m := t.MapAs(mapSpec{in: short}, t.FileSource(100))
 			t.Check(m.Size() == 100, "Size is %d, not 100", m.Size())
 			checkFound(t, short, 99, 1, m)
 			checkNoneFound(t, short, page, page)
@@ -189,25 +192,7 @@ func reservationFindNeighbourCases() []Case {
 		},
 		Run: func(t *T) {
 			r, maps := fourMaps(t)
-			walk := func(want []Map) {
-				m, err := r.MapFindFirst()
-				t.Must(err, "MapFindFirst()")
-				for _, w := range want[1:] {
-					next, err := r.MapFindNext(m)
-					t.Must(err, "MapFindNext(the map at %#x)", m.Address())
-					checkSame(t, next, w, "MapFindNext")
-					m = next
-				}
-				none, err := r.MapFindNext(m)
-				checkNone(t, none, err, "MapFindNext(the last map)")
-			}
-			walk(maps)
-			t.Must(maps[1].Delete(), "Delete() of a map in the middle")
-			walk([]Map{maps[0], maps[2], maps[3]})
-			t.Must(maps[3].Delete(), "Delete() of the last map")
-			walk([]Map{maps[0], maps[2]})
-			t.Must(maps[0].Delete(), "Delete() of the first map")
-			walk([]Map{maps[2]})
+			checkSteps(t, maps, "MapFindFirst", r.MapFindFirst, "MapFindNext", r.MapFindNext)
 		},
 	}, {
 		Name: find + "_prev/previous",
@@ -216,25 +201,8 @@ func reservationFindNeighbourCases() []Case {
 		},
 		Run: func(t *T) {
 			r, maps := fourMaps(t)
-			walk := func(want []Map) {
-				m, err := r.MapFindLast()
-				t.Must(err, "MapFindLast()")
-				for i := len(want) - 2; i >= 0; i-- {
-					prev, err := r.MapFindPrev(m)
-					t.Must(err, "MapFindPrev(the map at %#x)", m.Address())
-					checkSame(t, prev, want[i], "MapFindPrev")
-					m = prev
-				}
-				none, err := r.MapFindPrev(m)
-				checkNone(t, none, err, "MapFindPrev(the first map)")
-			}
-			walk(maps)
-			t.Must(maps[2].Delete(), "Delete() of a map in the middle")
-			walk([]Map{maps[0], maps[1], maps[3]})
-			t.Must(maps[0].Delete(), "Delete() of the first map")
-			walk([]Map{maps[1], maps[3]})
-			t.Must(maps[3].Delete(), "Delete() of the last map")
-			walk([]Map{maps[1]})
+			slices.Reverse(maps)
+			checkSteps(t, maps, "MapFindLast", r.MapFindLast, "MapFindPrev", r.MapFindPrev)
 		},
 	}, {
 		Name: find + "_first/first",
@@ -249,6 +217,31 @@ func reservationFindNeighbourCases() []Case {
 		},
 		Run: func(t *T) { checkEnd(t, Reservation.MapFindLast, "MapFindLast()", []int{3, 2, 1, 0}) },
 	}}
+}
+
+// checkSteps goes through a reservation from the map that the call end finds, from
+// each to the one that the call step finds: while it has the four maps, which come
+// in this order, and as these are deleted.
+func checkSteps(t *T, maps []Map, endCall string, end func() (Map, error), call string, step func(Map) (Map, error)) {
+	walk := func(want ...Map) {
+		m, err := end()
+		t.Must(err, "%s()", endCall)
+		for _, w := range want[1:] {
+			next, err := step(m)
+			t.Must(err, "%s(the map at %#x)", call, m.Address())
+			checkSame(t, next, w, call)
+			m = next
+		}
+		none, err := step(m)
+		checkNone(t, none, err, "%s(the map at the other end)", call)
+	}
+	walk(maps...)
+	t.Must(maps[1].Delete(), "Delete() of a map in the middle")
+	walk(maps[0], maps[2], maps[3])
+	t.Must(maps[3].Delete(), "Delete() of the map at the other end")
+	walk(maps[0], maps[2])
+	t.Must(maps[0].Delete(), "Delete() of the map at this end")
+	walk(maps[2])
 }
 
 // checkEnd looks for the map at one end of a reservation, while it is empty, while

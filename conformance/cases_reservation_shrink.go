@@ -7,7 +7,7 @@ func reservationShrinkCases() []Case {
 		Name: "pmem2_vm_reservation_shrink/shrinks-by-region",
 		Rows: []string{"pmem2_vm_reservation_shrink/shrinks-by-region", "pmem2_vm_reservation_shrink/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 16*mib)
 			size := uint64(8 * mib)
 			r := t.Reservation(at, size)
@@ -33,7 +33,7 @@ func reservationShrinkCases() []Case {
 		Name: "pmem2_vm_reservation_shrink/releases-range",
 		Rows: []string{"pmem2_vm_reservation_shrink/releases-range"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, n := range []uint64{page, 16 * page, mib, 2 * mib, 2*mib + page} {
 				at := freeSpace(t, 16*mib)
 				const size = 8 * mib
@@ -51,7 +51,7 @@ func reservationShrinkCases() []Case {
 				checkBlank(t, at+uintptr(n), size-2*n)
 				// Others can have what was cut off, and it stays theirs.
 				start, end := occupy(t, at, n), occupy(t, at+uintptr(size-n), n)
-				t.Must(r.Delete(), "Delete()")
+				t.Delete(r)
 				t.Check(start() && end(), "deleting the reservation has touched what was cut off before")
 				checkFree(t, at+uintptr(n), size-2*n, "where the rest was deleted")
 			}
@@ -60,12 +60,12 @@ func reservationShrinkCases() []Case {
 		Name: "pmem2_vm_reservation_shrink/mappings-preserved",
 		Rows: []string{"pmem2_vm_reservation_shrink/mappings-preserved"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			const size = 4 * mib
 			fd := t.FileFD(2 * page)
 			src := t.Source(fd)
 			r := t.Reservation(0, size)
-			first, last := mapIn(t, src, r, mib, 0), mapIn(t, src, r, 2*mib, page)
+			first, last := t.MapAs(mapSpec{in: r, at: mib}, src), t.MapAs(mapSpec{in: r, at: 2 * mib, length: page}, src)
 			firstAt, lastAt := first.Address(), last.Address()
 			copy(first.Bytes(), "marker")
 			t.Must(r.Shrink(0, mib), "Shrink(0, %d), up to the first map", mib)
@@ -74,7 +74,7 @@ func reservationShrinkCases() []Case {
 			t.Check(first.Size() == 2*page && last.Size() == page, "a map has another size")
 			t.Check(string(first.Bytes()[:6]) == "marker" && string(last.Bytes()[:6]) == "marker", "the data is gone")
 			copy(last.Bytes(), "MARKER")
-			t.Check(string(fileContent(t, fd, 0, 6)) == "MARKER", "stores don't reach the file any more")
+			checkFile(t, fd, 0, []byte("MARKER"), "the file after another store")
 			// Offsets count from the new start.
 			checkReservation(t, r, firstAt, mib+page)
 			checkFound(t, r, 0, 1, first)
@@ -82,7 +82,7 @@ func reservationShrinkCases() []Case {
 			checkFound(t, r, 2*page, mib, last)
 			checkFound(t, r, mib, 1, last)
 			checkNoneFound(t, r, 2*page, mib-2*page)
-			mapIn(t, src, r, 2*page, 0)
+			t.MapAs(mapSpec{in: r, at: 2 * page}, src)
 		},
 	}, {
 		Name: "pmem2_vm_reservation_shrink/not-empty",
@@ -90,7 +90,7 @@ func reservationShrinkCases() []Case {
 			"pmem2_vm_reservation_shrink/PMEM2_E_VM_RESERVATION_NOT_EMPTY#1", "pmem2_vm_reservation_shrink/region-must-be-empty",
 		},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			const size = mib
 			at := freeSpace(t, 4*mib)
 			src := t.FileSource(2 * page)
@@ -100,7 +100,7 @@ func reservationShrinkCases() []Case {
 				{size - 2*page, size - 2*page, 2 * page}, {size - 2*page, size - page, page}, {size / 2, size/2 + page, size/2 - page},
 				{0, page, size - page},
 			} {
-				m := mapIn(t, src, r, c.mapAt, 0)
+				m := t.MapAs(mapSpec{in: r, at: c.mapAt}, src)
 				m.Bytes()[2*page-1] = 9
 				t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Shrink(c.offset, c.n), "Shrink(%d, %d) with a map of %d bytes at %d",
 					c.offset, c.n, 2*page, c.mapAt)
@@ -111,7 +111,7 @@ func reservationShrinkCases() []Case {
 				checkBlank(t, at, size)
 			}
 			// Beside the region a map is no hindrance.
-			mapIn(t, src, r, size/2, 0)
+			t.MapAs(mapSpec{in: r, at: size / 2}, src)
 			t.Must(r.Shrink(size/2+2*page, size/2-2*page), "Shrink(%d, %d), beside the map", size/2+2*page, size/2-2*page)
 			t.Must(r.Shrink(0, size/2), "Shrink(0, %d), beside the map", size/2)
 			checkReservation(t, r, at+size/2, 2*page)
@@ -120,19 +120,19 @@ func reservationShrinkCases() []Case {
 		Name: "pmem2_vm_reservation_shrink/munmap-fails",
 		Rows: []string{"pmem2_vm_reservation_shrink/-EAGAIN#1", "pmem2_vm_reservation_shrink/-ENOMEM#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, errno := range []string{"EAGAIN", "ENOMEM"} {
 				for _, offset := range []uint64{0, mib - page} {
 					at := freeSpace(t, 4*mib)
-					lib := t.Inject("(" + errno + " (And (Op munmap) (OnIndex 0)))")
-					r := reserveWith(t, lib, at, mib)
+					t.Lib = t.Inject("(" + errno + " (And (Op munmap) (OnIndex 0)))")
+					r := t.Reservation(at, mib)
 					t.Expect("-"+errno, r.Shrink(offset, page), "Shrink(%d, %d) with munmap failing", offset, page)
 					checkReservation(t, r, at, mib)
 					checkBlank(t, at, mib)
 					t.Must(r.Shrink(offset, page), "Shrink(%d, %d) again", offset, page)
 					t.Check(r.Size() == mib-page, "Size is %d, not %d", r.Size(), mib-page)
 					checkFree(t, at+uintptr(offset), page, "cut off at the second attempt")
-					t.Must(r.Delete(), "Delete()")
+					t.Delete(r)
 				}
 			}
 		},
@@ -144,7 +144,7 @@ func reservationShrinkRangeCases() []Case {
 	// refused is a case about arguments that are refused.
 	refused := func(name string, rows []string, want string, args func(page uint64) [][2]uint64) Case {
 		return Case{Name: "pmem2_vm_reservation_shrink/" + name, Rows: rows, Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			at := freeSpace(t, 4*mib)
 			r := t.Reservation(at, size)
 			for _, a := range args(page) {
@@ -203,10 +203,10 @@ func reservationShrinkRangeCases() []Case {
 			Name: "pmem2_vm_reservation_shrink/failure-leaves-reservation",
 			Rows: []string{"pmem2_vm_reservation_shrink/failure-leaves-reservation"},
 			Run: func(t *T) {
-				page := t.Machine().PageSize()
+				page := t.Page()
 				at := freeSpace(t, 4*mib)
 				r := t.Reservation(at, size)
-				m := mapIn(t, anonymousSource(t, page), r, 0, 0)
+				m := t.MapAs(mapSpec{in: r}, t.AnonSource(page))
 				m.Bytes()[0] = 5
 				for _, c := range []struct {
 					offset, n uint64

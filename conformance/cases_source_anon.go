@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bytes"
 	"math"
 
 	"pmemlab/pmem2"
@@ -12,13 +11,11 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/creates-anonymous-source",
 		Rows: []string{"pmem2_source_from_anon/creates-anonymous-source", "pmem2_source_from_anon/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			for _, size := range []uint64{0, 1, page, 3*page + 1, 1 << 63, math.MaxUint64} {
-				src, err := t.Lib.SourceFromAnon(size)
-				t.Must(err, "SourceFromAnon(%d)", size)
-				t.Check(src != nil, "SourceFromAnon succeeds and returns no source")
+				t.AnonSource(size)
 			}
-			m := t.Map(t.Config(), anonymousSource(t, 2*page))
+			m := t.Map(t.Config(), t.AnonSource(2*page))
 			m.Bytes()[0], m.Bytes()[2*page-1] = 1, 2
 			t.Check(m.Bytes()[0] == 1 && m.Bytes()[2*page-1] == 2, "a map of the source isn't memory")
 		},
@@ -26,15 +23,15 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/no-file-behind",
 		Rows: []string{"pmem2_source_from_anon/no-file-behind"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, page)
+			page := t.Page()
+			src := t.AnonSource(page)
 			_, err := src.FD()
 			t.Expect("PMEM2_E_FILE_DESCRIPTOR_NOT_SET", err, "FD()")
 			cfg := t.Config()
 			for _, s := range sharings {
 				t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
 				m := t.Map(cfg, src)
-				e := checkPermissions(t, m.Address(), page, "rw-"+s.letter)
+				e := checkMapped(t, m.Address(), page, "rw-"+s.letter)[0]
 				// "/dev/zero (deleted)" is how Linux shows shared anonymous memory.
 				switch e.Path {
 				case "", "/dev/zero (deleted)":
@@ -48,21 +45,21 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/zero-initialised",
 		Rows: []string{"pmem2_source_from_anon/zero-initialised"},
 		Run: func(t *T) {
-			size := 4*t.Machine().PageSize() + 1
-			src := anonymousSource(t, size)
+			size := 4*t.Page() + 1
+			src := t.AnonSource(size)
 			zeroes := make([]byte, size)
 			cfg := t.Config()
 			for _, s := range sharings {
 				t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
 				for range 3 { // the first leaves something behind that the others could find
 					m := t.Map(cfg, src)
-					t.Check(bytes.Equal(m.Bytes(), zeroes), "a new %s map isn't all zeroes", s.name)
-					copy(m.Bytes(), patterned(int(size), 1))
+					checkBytes(t, m.Bytes(), zeroes, "a new %s map", s.name)
+					copy(m.Bytes(), pattern(size, 1))
 				}
 				m := t.Map(cfg, src)
-				copy(m.Bytes(), patterned(int(size), 1))
-				t.Must(m.Delete(), "Delete()")
-				t.Check(bytes.Equal(t.Map(cfg, src).Bytes(), zeroes), "a new %s map shows what a deleted one held", s.name)
+				copy(m.Bytes(), pattern(size, 1))
+				t.Delete(m)
+				checkBytes(t, t.Map(cfg, src).Bytes(), zeroes, "a new %s map after a deleted one", s.name)
 			}
 		},
 	}, {
@@ -70,7 +67,7 @@ func sourceAnonCases() []Case {
 		Rows: []string{"pmem2_source_from_anon/size-reported-by-source-size"},
 		Run: func(t *T) {
 			for _, size := range []uint64{0, 1, 4096, 12345, 1 << 47, 1 << 63, math.MaxUint64} {
-				src := anonymousSource(t, size)
+				src := t.AnonSource(size)
 				n, err := src.Size()
 				t.Must(err, "Size()")
 				t.Check(n == size, "Size is %d, not %d", n, size)
@@ -80,9 +77,9 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/size-at-least-mapping",
 		Rows: []string{"pmem2_source_from_anon/size-at-least-mapping"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			size := 4 * page
-			src := anonymousSource(t, size)
+			src := t.AnonSource(size)
 			cfg := t.Config()
 			for _, n := range []uint64{size + page, 2 * size, 1 << 63, math.MaxUint64 - page + 1} {
 				t.Must(cfg.SetLength(n), "SetLength(%d)", n)
@@ -95,7 +92,7 @@ func sourceAnonCases() []Case {
 				m.Bytes()[n-1] = 1
 			}
 			// A size within a page: the page that holds it is too long.
-			src = anonymousSource(t, page+1)
+			src = t.AnonSource(page + 1)
 			t.Must(cfg.SetLength(2*page), "SetLength(%d)", 2*page)
 			t.NoMap("PMEM2_E_MAP_RANGE", cfg, src, "length %d of %d", 2*page, page+1)
 			t.Must(cfg.SetLength(0), "SetLength(0)")
@@ -105,8 +102,8 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/offset-unaligned",
 		Rows: []string{"pmem2_source_from_anon/(text)#1"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, 2*page)
+			page := t.Page()
+			src := t.AnonSource(2 * page)
 			for _, offset := range []uint64{1, 100, page - 1, page + 1, 2*page - 1} {
 				checkOffsetIgnored(t, src, offset, page, page)
 			}
@@ -115,8 +112,8 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/offset-past-the-end",
 		Rows: []string{"pmem2_source_from_anon/(text)#2"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, 2*page)
+			page := t.Page()
+			src := t.AnonSource(2 * page)
 			for _, offset := range []uint64{page, 2 * page, 3 * page, 1<<63 - page} {
 				checkOffsetIgnored(t, src, offset, 2*page, 2*page)
 			}
@@ -130,8 +127,8 @@ func sourceAnonCases() []Case {
 		Name: "pmem2_source_from_anon/offset-ignored",
 		Rows: []string{"pmem2_source_from_anon/offset-ignored"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
-			src := anonymousSource(t, 2*page)
+			page := t.Page()
+			src := t.AnonSource(2 * page)
 			for _, offset := range []uint64{0, 1, page, 2*page - 1, 2 * page, 2*page + 1, 1 << 62, math.MaxInt64} {
 				checkOffsetIgnored(t, src, offset, 0, 2*page)
 			}
@@ -149,9 +146,9 @@ func checkOffsetIgnored(t *T, src Source, offset, length, want uint64) {
 		t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
 		m := t.Map(cfg, src)
 		t.Check(m.Size() == want, "with offset %#x and length %d Size is %d, not %d", offset, length, m.Size(), want)
-		t.Check(bytes.Equal(m.Bytes(), make([]byte, want)), "with offset %#x the map isn't zeroed memory", offset)
+		checkBytes(t, m.Bytes(), make([]byte, want), "the map with offset %#x", offset)
 		m.Bytes()[0], m.Bytes()[want-1] = 1, 2
 		t.Check(m.StoreGranularity() == pmem2.GranularityByte, "the granularity is %v, not %v", m.StoreGranularity(), pmem2.GranularityByte)
-		t.Must(m.Delete(), "Delete()")
+		t.Delete(m)
 	}
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -8,23 +9,16 @@ import (
 	"pmemlab/pmem2/platform"
 )
 
-const (
-	daxSize  = 64 * mib
-	daxAlign = 2 * mib
-)
-
-// daxDevice is a device DAX of daxSize bytes at least, and a source of it.
-func daxDevice(t *T) (Object, Source) {
-	o, err := t.Env.DevDax(daxSize, daxAlign)
-	t.suite(err, "device DAX of %d bytes", daxSize)
-	return o, t.Source(t.Open(o, platform.ORdwr))
+// readSysfs is the text of an attribute of a device.
+func readSysfs(t *T, o Object, attr string) string {
+	text, err := t.Machine().ReadAttr(o.SysfsDir() + "/" + attr)
+	t.suite(err, "read %s of %s", attr, o.Path())
+	return text
 }
 
 // sysfsNumber is a number that sysfs has about a device.
 func sysfsNumber(t *T, o Object, attr string) uint64 {
-	text, err := t.Machine().ReadAttr(o.SysfsDir() + "/" + attr)
-	t.suite(err, "read %s of %s", attr, o.Path())
-	n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	n, err := strconv.ParseUint(strings.TrimSpace(readSysfs(t, o, attr)), 10, 64)
 	t.suite(err, "%s of %s", attr, o.Path())
 	return n
 }
@@ -68,16 +62,15 @@ func sourceDaxCases() []Case {
 		Name: "pmem2_source_from_fd/device-node-unreadable",
 		Rows: []string{"pmem2_source_from_fd/-errno#1"},
 		Run: func(t *T) {
-			o, _ := daxDevice(t)
-			fd := t.Open(o, platform.ORdwr)
+			o, fd, _ := t.Device()
 			failSysfs(t, o.SysfsDir(), syscall.EACCES)
-			noSource(t, "-EACCES", fd, "device DAX that sysfs doesn't tell of")
+			t.NoSource("-EACCES", fd, "device DAX that sysfs doesn't tell of")
 		},
 	}, {
 		Name: "pmem2_source_size/device-dax",
 		Rows: []string{"pmem2_source_size/device-dax-size", "pmem2_source_size/PMEM2_E_NOSUPP#1"},
 		Run: func(t *T) {
-			o, src := daxDevice(t)
+			o, _, src := t.Device()
 			want := sysfsNumber(t, o, "size")
 			t.Check(want >= daxSize, "the device has %d bytes", want)
 			fd, err := src.FD()
@@ -98,23 +91,10 @@ func sourceDaxCases() []Case {
 			t.NoMap("PMEM2_E_MAP_RANGE", cfg, src, "%d bytes at offset %d of %d", 2*daxAlign, want-daxAlign, want)
 		},
 	}, {
-		Name: "pmem2_source_size/device-node-missing",
-		Rows: []string{"pmem2_source_size/-errno#8"},
-		// Nothing under /dev can be opened: to the library that is the same as
-		// if no node was there, and it spares a real machine its node.
-		Needs: []Need{NeedFaultInjection},
-		Run: func(t *T) {
-			o, _ := daxDevice(t)
-			want := sysfsNumber(t, o, "size")
-			fd := t.Open(o, platform.ORdwr)
-			src := sourceWithoutNode(t, fd)
-			checkSize(t, src, want, "device DAX without a node")
-		},
-	}, {
 		Name: "pmem2_source_alignment/device-dax",
 		Rows: []string{"pmem2_source_alignment/PMEM2_E_NOSUPP#1", "pmem2_source_alignment/alignment-map-new-needs"},
 		Run: func(t *T) {
-			_, src := daxDevice(t)
+			_, _, src := t.Device()
 			checkAlignment(t, src, daxAlign, "device DAX")
 			checkAlignmentNeeded(t, src, daxAlign)
 		},
@@ -124,141 +104,25 @@ func sourceDaxCases() []Case {
 		Needs: []Need{NeedSysfsEdit}, // a machine that can have any device
 		Run: func(t *T) {
 			for _, align := range []uint64{4096, gib} {
-				o, err := t.Env.DevDax(2*align, align)
-				t.suite(err, "device DAX with an alignment of %d", align)
+				o := t.made(t.Env.DevDax(2*align, align))
 				src := t.Source(t.Open(o, platform.ORdwr))
 				checkAlignment(t, src, align, "device DAX")
 				checkAlignmentNeeded(t, src, align)
 			}
 		},
-	}}
-}
-
-// sourceWithoutNode is a source on a machine where no path under /dev exists.
-func sourceWithoutNode(t *T, fd int) Source {
-	lib := t.Inject(`(ENOENT (And (Op open unlink) (PathMatch "/dev/*")))`)
-	src, err := lib.SourceFromFD(fd)
-	t.Must(err, "SourceFromFD(%d)", fd)
-	return src
-}
-
-// asksSysfs are the two questions that sysfs answers for a device DAX.
-var asksSysfs = []struct {
-	page, attr string
-	badFormat  string // what a text that is no number gives
-	fails      func(t *T, want string, src Source, what string)
-	succeeds   func(t *T, src Source, want uint64, what string)
-}{
-	{"pmem2_source_size", "size", "PMEM2_E_INVALID_SIZE_FORMAT", noSize, checkSize},
-	{"pmem2_source_alignment", "align", "PMEM2_E_INVALID_ALIGNMENT_FORMAT", noAlignment, checkAlignment},
-}
-
-// sourceDaxSysfsCases are about what sysfs says, for both questions.
-func sourceDaxSysfsCases() []Case {
-	var cases []Case
-	for _, ask := range asksSysfs {
-		page, attr := ask.page, ask.attr
-		// The rows of the two pages differ in their numbers.
-		rows := map[string][]string{
-			"pmem2_source_size": {
-				"PMEM2_E_INVALID_SIZE_FORMAT#1", "-errno#2", "-errno#5", "PMEM2_E_DAX_REGION_NOT_FOUND#1", "-errno#7", "(SIGSEGV)#1",
-			},
-			"pmem2_source_alignment": {
-				"PMEM2_E_INVALID_ALIGNMENT_FORMAT#1", "-errno#2", "-errno#4", "PMEM2_E_DAX_REGION_NOT_FOUND#1", "-errno#6", "(SIGSEGV)#1",
-			},
-		}[page]
-		add := func(row int, name string, run func(t *T)) {
-			cases = append(cases, Case{Name: page + "/" + name, Rows: []string{page + "/" + rows[row]}, Run: run})
-		}
-		add(0, "bad-format", func(t *T) {
-			o, src := daxDevice(t)
-			right := sysfsNumber(t, o, attr)
-			for _, text := range []string{"2M\n", "64M\n", "", "\n", "-1\n", "-2097152\n", "2097152 bytes\n", "2097152\n4096\n", "2097152.0\n", "x\n", "\x00"} {
-				setSysfs(t, o, attr, text)
-				ask.fails(t, ask.badFormat, src, "device DAX")
-			}
-			setSysfs(t, o, attr, strconv.FormatUint(right, 10)+"\n")
-			ask.succeeds(t, src, right, "device DAX with the right text again")
-		})
-		add(1, "node-unreadable", func(t *T) {
-			o, src := daxDevice(t)
-			failSysfs(t, o.SysfsDir(), syscall.EACCES)
-			ask.fails(t, "-EACCES", src, "device DAX that sysfs doesn't tell of any more")
-		})
-		add(2, "number-too-large", func(t *T) {
-			o, src := daxDevice(t)
-			for _, text := range []string{"18446744073709551616\n", "99999999999999999999999999\n"} {
-				setSysfs(t, o, attr, text)
-				ask.fails(t, "-ERANGE", src, "device DAX")
-			}
-			// The largest power of two that fits is a number like any other.
-			setSysfs(t, o, attr, "9223372036854775808\n")
-			ask.succeeds(t, src, 1<<63, "device DAX")
-		})
-		add(3, "region-missing", func(t *T) {
-			o, src := daxDevice(t)
-			want := sysfsNumber(t, o, attr)
-			removeFromBus(t, "region")
-			ask.succeeds(t, src, want, "device DAX without a region")
-		})
-		add(4, "bus-unreadable", func(t *T) {
-			o, src := daxDevice(t)
-			want := sysfsNumber(t, o, attr)
-			failSysfs(t, "bus/nd/devices", syscall.EACCES)
-			ask.succeeds(t, src, want, "device DAX on a bus that can't be read")
-		})
-		add(5, "no-namespace", func(t *T) {
-			o, src := daxDevice(t)
-			want := sysfsNumber(t, o, attr)
-			removeFromBus(t, "namespace", "dax")
-			ask.succeeds(t, src, want, "device DAX that no namespace matches")
-		})
-	}
-	return cases
-}
-
-func sourceDaxSizeCases() []Case {
-	return []Case{{
+	}, {
 		Name: "pmem2_source_size/attribute-unreadable",
 		Rows: []string{"pmem2_source_size/-errno#3"},
 		Run: func(t *T) {
-			o, src := daxDevice(t)
+			o, _, src := t.Device()
 			failSysfs(t, o.SysfsDir()+"/size", syscall.EACCES)
 			noSize(t, "-EACCES", src, "device DAX whose size can't be opened")
 		},
 	}, {
-		Name: "pmem2_source_size/attribute-read-fails",
-		Rows: []string{"pmem2_source_size/-errno#4"},
-		Run: func(t *T) {
-			o, src := daxDevice(t)
-			failSysfs(t, o.SysfsDir()+"/size", syscall.EIO)
-			noSize(t, "-EIO", src, "device DAX whose size can't be read")
-		},
-	}, {
-		Name: "pmem2_source_size/unmodified-on-failure",
-		Rows: []string{"pmem2_source_size/unmodified-on-failure"},
-		// Each failure that sysfs can cause, one after the other.
-		Needs: []Need{NeedSysfsEdit},
-		Run: func(t *T) {
-			o, src := daxDevice(t)
-			for _, c := range []struct{ text, want string }{
-				{"77x\n", "PMEM2_E_INVALID_SIZE_FORMAT"}, {"18446744073709551616\n", "-ERANGE"},
-			} {
-				setSysfs(t, o, "size", c.text)
-				noSize(t, c.want, src, "device DAX")
-			}
-			t.suite(t.Env.Sysfs().Remove(o.SysfsDir()+"/size"), "remove size")
-			noSize(t, "-ENOENT", src, "device DAX without a size")
-		},
-	}}
-}
-
-func sourceDaxAlignmentCases() []Case {
-	return []Case{{
 		Name: "pmem2_source_alignment/invalid-value",
 		Rows: []string{"pmem2_source_alignment/PMEM2_E_INVALID_ALIGNMENT_VALUE#1"},
 		Run: func(t *T) {
-			o, src := daxDevice(t)
+			o, _, src := t.Device()
 			for _, text := range []string{"3145728\n", "0\n", "6\n", "2097151\n", "2097153\n", "18446744073709551615\n"} {
 				setSysfs(t, o, "align", text)
 				noAlignment(t, "PMEM2_E_INVALID_ALIGNMENT_VALUE", src, "device DAX")
@@ -267,43 +131,139 @@ func sourceDaxAlignmentCases() []Case {
 			setSysfs(t, o, "align", "2097152\n")
 			checkAlignment(t, src, daxAlign, "device DAX with the right text again")
 		},
-	}, {
-		Name: "pmem2_source_alignment/attribute-read-fails",
-		Rows: []string{"pmem2_source_alignment/-errno#3"},
-		Run: func(t *T) {
-			o, src := daxDevice(t)
-			failSysfs(t, o.SysfsDir()+"/align", syscall.EIO)
-			noAlignment(t, "-EIO", src, "device DAX whose alignment can't be read")
-		},
-	}, {
-		Name: "pmem2_source_alignment/device-node-missing",
-		Rows: []string{"pmem2_source_alignment/-errno#6"},
-		// As for the size.
-		Needs: []Need{NeedFaultInjection},
-		Run: func(t *T) {
-			o, _ := daxDevice(t)
-			src := sourceWithoutNode(t, t.Open(o, platform.ORdwr))
-			checkAlignment(t, src, daxAlign, "device DAX without a node")
-		},
-	}, {
-		Name:  "pmem2_source_alignment/unmodified-on-failure",
-		Rows:  []string{"pmem2_source_alignment/unmodified-on-failure"},
-		Needs: []Need{NeedSysfsEdit},
-		Run: func(t *T) {
-			o, src := daxDevice(t)
-			for _, c := range []struct{ text, want string }{
-				{"3145728\n", "PMEM2_E_INVALID_ALIGNMENT_VALUE"},
-				{"0\n", "PMEM2_E_INVALID_ALIGNMENT_VALUE"},
-				{"77x\n", "PMEM2_E_INVALID_ALIGNMENT_FORMAT"},
-				{"18446744073709551616\n", "-ERANGE"},
-			} {
-				setSysfs(t, o, "align", c.text)
-				noAlignment(t, c.want, src, "device DAX")
-			}
-			t.suite(t.Env.Sysfs().Remove(o.SysfsDir()+"/align"), "remove align")
-			noAlignment(t, "-ENOENT", src, "device DAX without an alignment")
-			failSysfs(t, o.SysfsDir(), syscall.EACCES)
-			noAlignment(t, "-EACCES", src, "device DAX that sysfs doesn't tell of any more")
-		},
 	}}
+}
+
+// daxQuestions are the two that sysfs answers for a device DAX, each on a page of
+// its own. rows are those of sourceDaxQuestionCases: the pages differ in their
+// numbers.
+var daxQuestions = []struct {
+	page, attr string
+	rows       map[string]string // by the case's name
+	fails      func(t *T, want string, src Source, what string)
+	succeeds   func(t *T, src Source, want uint64, what string)
+	refused    []sysfsText // texts that are numbers, but can't be the answer
+	badFormat  string      // what a text that is no number gives
+}{
+	{
+		page: "pmem2_source_size", attr: "size", fails: noSize, succeeds: checkSize,
+		badFormat: "PMEM2_E_INVALID_SIZE_FORMAT",
+		rows: map[string]string{
+			"bad-format":            "PMEM2_E_INVALID_SIZE_FORMAT#1",
+			"node-unreadable":       "-errno#2",
+			"attribute-read-fails":  "-errno#4",
+			"number-too-large":      "-errno#5",
+			"region-missing":        "PMEM2_E_DAX_REGION_NOT_FOUND#1",
+			"bus-unreadable":        "-errno#7",
+			"device-node-missing":   "-errno#8",
+			"no-namespace":          "(SIGSEGV)#1",
+			"unmodified-on-failure": "unmodified-on-failure",
+		},
+	},
+	{
+		page: "pmem2_source_alignment", attr: "align", fails: noAlignment, succeeds: checkAlignment,
+		badFormat: "PMEM2_E_INVALID_ALIGNMENT_FORMAT",
+		refused: []sysfsText{
+			{"3145728\n", "PMEM2_E_INVALID_ALIGNMENT_VALUE"},
+			{"0\n", "PMEM2_E_INVALID_ALIGNMENT_VALUE"},
+		},
+		rows: map[string]string{
+			"bad-format":            "PMEM2_E_INVALID_ALIGNMENT_FORMAT#1",
+			"node-unreadable":       "-errno#2",
+			"attribute-read-fails":  "-errno#3",
+			"number-too-large":      "-errno#4",
+			"region-missing":        "PMEM2_E_DAX_REGION_NOT_FOUND#1",
+			"bus-unreadable":        "-errno#6",
+			"device-node-missing":   "-errno#6",
+			"no-namespace":          "(SIGSEGV)#1",
+			"unmodified-on-failure": "unmodified-on-failure",
+		},
+	},
+}
+
+// sysfsText is a text of an attribute, and what it makes of the question.
+type sysfsText struct{ text, want string }
+
+// sourceDaxQuestionCases are about what sysfs says, for both questions.
+func sourceDaxQuestionCases() []Case {
+	var cases []Case
+	for _, ask := range daxQuestions {
+		add := func(name string, run func(t *T), needs ...Need) {
+			row, ok := ask.rows[name]
+			if !ok {
+				panic("no row for " + ask.page + "/" + name)
+			}
+			cases = append(cases, Case{
+				Name: ask.page + "/" + name, Rows: []string{ask.page + "/" + row}, Needs: needs, Run: run,
+			})
+		}
+		add("bad-format", func(t *T) {
+			o, _, src := t.Device()
+			right := sysfsNumber(t, o, ask.attr)
+			for _, text := range []string{"2M\n", "64M\n", "", "\n", "-1\n", "-2097152\n", "2097152 bytes\n", "2097152\n4096\n", "2097152.0\n", "x\n", "\x00"} {
+				setSysfs(t, o, ask.attr, text)
+				ask.fails(t, ask.badFormat, src, "device DAX")
+			}
+			setSysfs(t, o, ask.attr, strconv.FormatUint(right, 10)+"\n")
+			ask.succeeds(t, src, right, "device DAX with the right text again")
+		})
+		add("node-unreadable", func(t *T) {
+			o, _, src := t.Device()
+			failSysfs(t, o.SysfsDir(), syscall.EACCES)
+			ask.fails(t, "-EACCES", src, "device DAX that sysfs doesn't tell of any more")
+		})
+		add("attribute-read-fails", func(t *T) {
+			o, _, src := t.Device()
+			failSysfs(t, o.SysfsDir()+"/"+ask.attr, syscall.EIO)
+			ask.fails(t, "-EIO", src, "device DAX whose attribute can't be read")
+		})
+		add("number-too-large", func(t *T) {
+			o, _, src := t.Device()
+			for _, text := range []string{"18446744073709551616\n", "99999999999999999999999999\n"} {
+				setSysfs(t, o, ask.attr, text)
+				ask.fails(t, "-ERANGE", src, "device DAX")
+			}
+			// The largest power of two that fits is a number like any other.
+			setSysfs(t, o, ask.attr, "9223372036854775808\n")
+			ask.succeeds(t, src, 1<<63, "device DAX")
+		})
+		// What only a C library would ask for, to find the region.
+		for _, c := range []struct {
+			name, what string
+			breaks     func(t *T)
+		}{
+			{"region-missing", "without a region", func(t *T) { removeFromBus(t, "region") }},
+			{"bus-unreadable", "on a bus that can't be read", func(t *T) { failSysfs(t, "bus/nd/devices", syscall.EACCES) }},
+			{"no-namespace", "that no namespace matches", func(t *T) { removeFromBus(t, "namespace", "dax") }},
+		} {
+			add(c.name, func(t *T) {
+				o, _, src := t.Device()
+				want := sysfsNumber(t, o, ask.attr)
+				c.breaks(t)
+				ask.succeeds(t, src, want, "device DAX "+c.what)
+			})
+		}
+		// Nothing under /dev can be opened: to the library that is the same as
+		// if no node was there, and it spares a real machine its node.
+		add("device-node-missing", func(t *T) {
+			o, fd, _ := t.Device()
+			want := sysfsNumber(t, o, ask.attr)
+			t.Lib = t.Inject(`(ENOENT (And (Op open unlink) (PathMatch "/dev/*")))`)
+			ask.succeeds(t, t.Source(fd), want, "device DAX without a node")
+		}, NeedFaultInjection)
+		// Each failure that sysfs can cause, one after the other.
+		add("unmodified-on-failure", func(t *T) {
+			o, _, src := t.Device()
+			for _, c := range append(slices.Clone(ask.refused),
+				sysfsText{"77x\n", ask.badFormat}, sysfsText{"18446744073709551616\n", "-ERANGE"}) {
+				setSysfs(t, o, ask.attr, c.text)
+				ask.fails(t, c.want, src, "device DAX")
+			}
+			t.suite(t.Env.Sysfs().Remove(o.SysfsDir()+"/"+ask.attr), "remove %s", ask.attr)
+			ask.fails(t, "-ENOENT", src, "device DAX without the attribute")
+			failSysfs(t, o.SysfsDir(), syscall.EACCES)
+			ask.fails(t, "-EACCES", src, "device DAX that sysfs doesn't tell of any more")
+		}, NeedSysfsEdit)
+	}
+	return cases
 }

@@ -33,13 +33,9 @@ func checkAlignment(t *T, src Source, want uint64, what string) {
 
 // closedSource is a source whose descriptor has been closed since.
 func closedSource(t *T) Source {
-	o, err := t.Env.File(t.Machine().PageSize())
-	t.suite(err, "file")
-	fd, err := o.Open(platform.ORdwr)
-	t.suite(err, "open %s", o.Path())
-	src, err := t.Lib.SourceFromFD(fd)
-	t.suite(t.Machine().Close(fd), "close")
-	t.Must(err, "SourceFromFD(%d)", fd)
+	fd := t.FileFD(t.Page())
+	src := t.Source(fd)
+	t.Close(fd)
 	return src
 }
 
@@ -56,16 +52,16 @@ func sourceSizeCases() []Case {
 		Name: "pmem2_source_size/size-of-file",
 		Rows: []string{"pmem2_source_size/size-of-file", "pmem2_source_size/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			fd := t.FileFD(page)
 			src := t.Source(fd)
 			checkSize(t, src, page, "a new file")
 			// It is asked each time.
 			for _, n := range []uint64{2 * page, page + 1, 1, 0, 5<<30 + 1, page - 1} {
-				t.suite(t.Machine().Ftruncate(fd, int64(n)), "ftruncate to %d", n)
+				t.Truncate(fd, n)
 				checkSize(t, src, n, "the file with a new size")
 			}
-			readOnly := t.Source(openFile(t, 3*page+5, platform.ORdonly))
+			readOnly := t.Source(t.Open(t.made(t.Env.File(3*page+5)), platform.ORdonly))
 			checkSize(t, readOnly, 3*page+5, "a file open for reading only")
 		},
 	}, {
@@ -73,10 +69,10 @@ func sourceSizeCases() []Case {
 		Rows:  []string{"pmem2_source_size/-errno#1"},
 		Needs: []Need{NeedFile},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			// The first fstat is that of SourceFromFD.
-			lib := t.Inject("(EIO (And (Op fstat) (OnIndex 1)))")
-			src, err := lib.SourceFromFD(t.FileFD(page))
+			t.Lib = t.Inject("(EIO (And (Op fstat) (OnIndex 1)))")
+			src, err := t.Lib.SourceFromFD(t.FileFD(page))
 			t.Must(err, "SourceFromFD()")
 			noSize(t, "-EIO", src, "a file whose fstat fails")
 			checkSize(t, src, page, "the file without the fault")
@@ -99,25 +95,25 @@ func sourceAlignmentCases() []Case {
 		Needs: []Need{NeedFaultInjection},
 		Run: func(t *T) {
 			// The first fstat is that of SourceFromFD.
-			lib := t.Inject("(EIO (And (Op fstat) (OnIndex 1)))")
-			src, err := lib.SourceFromFD(t.FileFD(100))
+			t.Lib = t.Inject("(EIO (And (Op fstat) (OnIndex 1)))")
+			src, err := t.Lib.SourceFromFD(t.FileFD(100))
 			t.Must(err, "SourceFromFD()")
 			noAlignment(t, "-EIO", src, "a file whose fstat fails")
-			checkAlignment(t, src, t.Machine().PageSize(), "the file without the fault")
+			checkAlignment(t, src, t.Page(), "the file without the fault")
 		},
 	}, {
 		Name: "pmem2_source_alignment/alignment-map-new-needs",
 		Rows: []string{"pmem2_source_alignment/alignment-map-new-needs", "pmem2_source_alignment/zero-on-success"},
 		Run: func(t *T) {
-			page := t.Machine().PageSize()
+			page := t.Page()
 			src := t.FileSource(4 * page)
 			checkAlignment(t, src, page, "a file")
 			checkAlignmentNeeded(t, src, page)
 			checkAlignment(t, t.FileSource(0), page, "an empty file")
 			checkAlignment(t, t.FileSource(page+1), page, "a file of a page and a byte")
-			checkAlignment(t, t.Source(openFile(t, 1, platform.ORdonly)), page, "a file open for reading only")
-			checkAlignment(t, anonymousSource(t, 2*page), page, "anonymous memory")
-			checkAlignment(t, anonymousSource(t, 0), page, "no anonymous memory")
+			checkAlignment(t, t.Source(t.Open(t.made(t.Env.File(1)), platform.ORdonly)), page, "a file open for reading only")
+			checkAlignment(t, t.AnonSource(2*page), page, "anonymous memory")
+			checkAlignment(t, t.AnonSource(0), page, "no anonymous memory")
 		},
 	}}
 }
@@ -141,7 +137,7 @@ func checkAlignmentNeeded(t *T, src Source, align uint64) {
 		m := t.Map(cfg, src)
 		t.Check(m.Size() == align, "Size is %d, not %d", m.Size(), align)
 		m.Bytes()[align-1] = 1
-		t.Must(m.Delete(), "Delete()")
+		t.Delete(m)
 	}
 }
 
@@ -158,7 +154,7 @@ func sourceReplacedCases() []Case {
 				what string
 				fd   int
 			}{
-				{"a directory", openAny(t, t.Env.Directory, "directory")},
+				{"a directory", t.Open(t.made(t.Env.Directory()), platform.ORdonly)},
 				{"the read end of a pipe", r},
 				{"the write end of a pipe", w},
 				{"a socket", socket},
@@ -170,19 +166,19 @@ func sourceReplacedCases() []Case {
 		Name: "pmem2_source_size/replaced-by-block-device",
 		Rows: []string{"pmem2_source_size/PMEM2_E_INVALID_FILE_TYPE#2"},
 		Run: func(t *T) {
-			replaced(t, openAny(t, t.Env.BlockDevice, "block device"), "a block device", noSize)
+			replaced(t, t.Open(t.made(t.Env.BlockDevice()), platform.ORdonly), "a block device", noSize)
 		},
 	}, {
 		Name: "pmem2_source_size/replaced-by-character-device",
 		Rows: []string{"pmem2_source_size/PMEM2_E_INVALID_FILE_TYPE#3"},
 		Run: func(t *T) {
-			replaced(t, openAny(t, t.Env.CharDevice, "character device"), "a character device", noSize)
+			replaced(t, t.Open(t.made(t.Env.CharDevice()), platform.ORdonly), "a character device", noSize)
 		},
 	}, {
 		Name: "pmem2_source_alignment/replaced-by-character-device",
 		Rows: []string{"pmem2_source_alignment/PMEM2_E_INVALID_FILE_TYPE#1"},
 		Run: func(t *T) {
-			replaced(t, openAny(t, t.Env.CharDevice, "character device"), "a character device", noAlignment)
+			replaced(t, t.Open(t.made(t.Env.CharDevice()), platform.ORdonly), "a character device", noAlignment)
 		},
 	}}
 }
@@ -191,15 +187,13 @@ func sourceReplacedCases() []Case {
 // file, and asks the source something. It is the descriptor that counts: with the
 // file back in its place all is well again.
 func replaced(t *T, by int, what string, ask func(t *T, want string, src Source, what string)) {
-	page := t.Machine().PageSize()
-	o, err := t.Env.File(3 * page)
-	t.suite(err, "file")
-	fd, file := t.Open(o, platform.ORdwr), t.Open(o, platform.ORdwr)
+	page := t.Page()
+	o := t.made(t.Env.File(3 * page))
+	fd := t.Open(o, platform.ORdwr)
 	src := t.Source(fd)
-	t.suite(dup2(by, fd), "dup2")
-	t.Cleanup(func() { _ = dup2(file, fd) })
+	back := t.Replace(fd, o, by)
 	ask(t, "PMEM2_E_INVALID_FILE_TYPE", src, "a descriptor that has become "+what)
-	t.suite(dup2(file, fd), "dup2")
+	back()
 	checkSize(t, src, 3*page, "the descriptor that is the file's again")
 	checkAlignment(t, src, page, "the descriptor that is the file's again")
 }
