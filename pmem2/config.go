@@ -47,14 +47,18 @@ type settings struct {
 	forced          Granularity
 	forcedSet       bool
 	sharing         Sharing
-	protWithheld    Prot // the default, read and write, xor the protection
+	protection      Prot
+	protectionSet   bool
 	reservation     *VMReservation
 	reservationFrom uint64
 }
 
-const protDefault = ProtRead | ProtWrite
-
-func (s *settings) prot() Prot { return protDefault ^ s.protWithheld }
+func (s *settings) prot() Prot {
+	if s.protectionSet {
+		return s.protection
+	}
+	return ProtRead | ProtWrite
+}
 
 // NewConfig is pmem2_config_new(3). It holds the default of every setting; the
 // granularity has none. It needs no Delete.
@@ -125,7 +129,7 @@ func (c *Config) SetProtection(prot Prot) error {
 		return fail("SetProtection", ErrInvalidProtFlag,
 			"protection %#x has bits %#x besides those of ProtRead, ProtWrite and ProtExec", uint32(prot), uint32(bad))
 	}
-	return c.set("SetProtection", func(s *settings) { s.protWithheld = protDefault ^ prot })
+	return c.set("SetProtection", func(s *settings) { s.protection, s.protectionSet = prot, true })
 }
 
 // SetRequiredStoreGranularity is pmem2_config_set_required_store_granularity(3):

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -109,33 +110,50 @@ func TestDeadObjects(t *testing.T) {
 	inDead := config(pmem2.GranularityPage)
 	inDead.SetVMReservation(deadReservation, 0)
 
+	inEmpty := config(pmem2.GranularityPage)
+	inEmpty.SetVMReservation(new(pmem2.VMReservation), 0)
+
 	second := func(_ any, err error) error { return err }
 	for name, err := range map[string]error{
-		"NewMap, nil config":          second(pmem2.NewMap(nil, s.source(fd))),
-		"NewMap, deleted config":      second(pmem2.NewMap(deadConfig, s.source(fd))),
-		"NewMap, nil source":          second(pmem2.NewMap(live, nil)),
-		"NewMap, deleted source":      second(pmem2.NewMap(live, deadSource)),
-		"NewMap, deleted reservation": second(pmem2.NewMap(inDead, s.source(fd))),
-		"MapFromExisting, nil source": second(pmem2.MapFromExisting(nil, 1<<40, page, 0)),
-		"SetLength, nil":              (*pmem2.Config)(nil).SetLength(1),
-		"SetLength, deleted":          deadConfig.SetLength(1),
-		"SetOffset, deleted":          deadConfig.SetOffset(1),
-		"Size, nil":                   second((*pmem2.Source)(nil).Size()),
-		"Size, deleted":               second(deadSource.Size()),
-		"Alignment, deleted":          second(deadSource.Alignment()),
-		"FD, deleted":                 second(deadSource.FD()),
-		"Reservation.Delete, nil":     (*pmem2.VMReservation)(nil).Delete(),
-		"Reservation.Delete, twice":   deadReservation.Delete(),
-		"Extend, deleted":             deadReservation.Extend(page),
-		"Shrink, deleted":             deadReservation.Shrink(0, page),
-		"MapFind, deleted":            second(deadReservation.MapFind(0, 1)),
-		"MapFindFirst, nil":           second((*pmem2.VMReservation)(nil).MapFindFirst()),
+		"NewMap, empty source":          second(pmem2.NewMap(live, new(pmem2.Source))),
+		"NewMap, empty reservation":     second(pmem2.NewMap(inEmpty, s.source(fd))),
+		"MapFromExisting, empty source": second(pmem2.MapFromExisting(new(pmem2.Source), 1<<40, page, 0)),
+		"Size, empty":                   second(new(pmem2.Source).Size()),
+		"Alignment, empty":              second(new(pmem2.Source).Alignment()),
+		"FD, empty":                     second(new(pmem2.Source).FD()),
+		"Extend, empty":                 new(pmem2.VMReservation).Extend(page),
+		"Shrink, empty":                 new(pmem2.VMReservation).Shrink(0, page),
+		"Reservation.Delete, empty":     new(pmem2.VMReservation).Delete(),
+		"MapFindFirst, empty":           second(new(pmem2.VMReservation).MapFindFirst()),
+		"NewMap, nil config":            second(pmem2.NewMap(nil, s.source(fd))),
+		"NewMap, deleted config":        second(pmem2.NewMap(deadConfig, s.source(fd))),
+		"NewMap, nil source":            second(pmem2.NewMap(live, nil)),
+		"NewMap, deleted source":        second(pmem2.NewMap(live, deadSource)),
+		"NewMap, deleted reservation":   second(pmem2.NewMap(inDead, s.source(fd))),
+		"MapFromExisting, nil source":   second(pmem2.MapFromExisting(nil, 1<<40, page, 0)),
+		"SetLength, nil":                (*pmem2.Config)(nil).SetLength(1),
+		"SetLength, deleted":            deadConfig.SetLength(1),
+		"SetOffset, deleted":            deadConfig.SetOffset(1),
+		"Size, nil":                     second((*pmem2.Source)(nil).Size()),
+		"Size, deleted":                 second(deadSource.Size()),
+		"Alignment, deleted":            second(deadSource.Alignment()),
+		"FD, deleted":                   second(deadSource.FD()),
+		"Reservation.Delete, nil":       (*pmem2.VMReservation)(nil).Delete(),
+		"Reservation.Delete, twice":     deadReservation.Delete(),
+		"Extend, deleted":               deadReservation.Extend(page),
+		"Shrink, deleted":               deadReservation.Shrink(0, page),
+		"MapFind, deleted":              second(deadReservation.MapFind(0, 1)),
+		"MapFindFirst, nil":             second((*pmem2.VMReservation)(nil).MapFindFirst()),
 	} {
 		if !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%s: got %v, want EINVAL", name, err)
 		}
 	}
 	for name, err := range map[string]error{
+		"Delete, empty":    new(pmem2.Map).Delete(),
+		"Persist, empty":   new(pmem2.Map).Persist(nil),
+		"Drain, empty":     new(pmem2.Map).Drain(),
+		"Memset, empty":    new(pmem2.Map).Memset(nil, 0, 0),
 		"Delete, nil":      (*pmem2.Map)(nil).Delete(),
 		"Delete, twice":    deadMap.Delete(),
 		"Persist, nil":     (*pmem2.Map)(nil).Persist(nil),
@@ -156,6 +174,43 @@ func TestDeadObjects(t *testing.T) {
 	}
 }
 
+// TestSourceKeepsFileAlive: a file that only a source refers to isn't closed by its
+// finalizer.
+func TestSourceKeepsFileAlive(t *testing.T) {
+	file := func() *pmem2.Source {
+		f, err := os.Open(sharedMemoryFile(t, page).Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		src, err := pmem2.SourceFromFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return src
+	}
+	src := file()
+	for range 10 {
+		runtime.GC()
+	}
+	if n, err := src.Size(); n != page || err != nil {
+		t.Errorf("after a collection: Size %d, %v", n, err)
+	}
+	runtime.KeepAlive(src)
+}
+
+// TestDescriptorRange: a number that the kernel would cut to 32 bits is refused.
+func TestDescriptorRange(t *testing.T) {
+	s := newStage(t, emuDefault)
+	fd := s.file(pageCache, page)
+	for _, bad := range []int{-1, math.MinInt, 1 << 31, fd | 1<<32, math.MaxInt} {
+		for name, opts := range map[string][]pmem2.Option{"emulated": {s.on()}, "host": nil} {
+			if src, err := pmem2.SourceFromFD(bad, opts...); src != nil || !errors.Is(err, pmem2.ErrInvalidFileHandle) {
+				t.Errorf("%s: SourceFromFD(%d): %v, %v", name, bad, src, err)
+			}
+		}
+	}
+}
+
 // TestSourceFromFile: the file stays the caller's.
 func TestSourceFromFile(t *testing.T) {
 	f := sharedMemoryFile(t, page)
@@ -170,8 +225,21 @@ func TestSourceFromFile(t *testing.T) {
 	if _, err := f.Stat(); err != nil {
 		t.Errorf("after the source's Delete: %v", err)
 	}
+
+	// Another file that is given the number of a closed one isn't taken for it.
+	if src, err = pmem2.SourceFromFile(f); err != nil {
+		t.Fatal(err)
+	}
+	fd, _ := src.FD()
 	f.Close()
-	for name, f := range map[string]*os.File{"nil": nil, "closed": f} {
+	if err := unix.Dup3(int(os.Stderr.Fd()), fd, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := src.Size(); !errors.Is(err, pmem2.ErrInvalidFileHandle) {
+		t.Errorf("Size of a closed file: %v", err)
+	}
+	for name, f := range map[string]*os.File{"nil": nil, "closed": f, "empty": new(os.File)} {
 		if _, err := pmem2.SourceFromFile(f); !errors.Is(err, pmem2.ErrInvalidFileHandle) {
 			t.Errorf("%s: got %v", name, err)
 		}

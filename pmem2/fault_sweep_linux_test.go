@@ -3,6 +3,11 @@ package pmem2_test
 import (
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,7 +30,8 @@ type stage struct {
 	faults *fault.Platform
 	*ledger.Ledger
 
-	result string // of the operation
+	log    []fault.Call // of the operation
+	result string
 	err    error
 	leaks  bool // it has left something behind, as its error says
 }
@@ -157,6 +163,13 @@ func maps(s *stage, cfg *pmem2.Config, src *pmem2.Source) func() (string, error)
 	}
 }
 
+// inReservation is a config for a mapping at offset in a fresh reservation.
+func inReservation(s *stage, offset uint64) *pmem2.Config {
+	cfg := config(pmem2.GranularityPage)
+	cfg.SetVMReservation(s.reservation(offset+4*devPage), offset)
+	return cfg
+}
+
 func done(err error) (string, error) { return "done", err }
 
 var (
@@ -169,8 +182,9 @@ func devDax(s *stage) int {
 	return s.open(s.m.AddDevDax(emu.DevDax{Size: 4 * devPage, Align: devPage}).Path(), platform.ORdwr)
 }
 
-// operations: every exported function that asks the platform anything, in every
-// situation in which it asks something else.
+// operations: every exported function that can ask the platform anything, in the
+// situations in which it asks something else. TestFaultSweepIsComplete sees to
+// the functions, TestFaultSweepTwice to calls that only a failure brings about.
 var operations = []operation{
 	{name: "SourceFromFD, file", setup: func(s *stage) func() (string, error) {
 		fd := s.file(pageCache, page)
@@ -179,6 +193,15 @@ var operations = []operation{
 	{name: "SourceFromFD, device DAX", setup: func(s *stage) func() (string, error) {
 		fd := devDax(s)
 		return func() (string, error) { _, err := pmem2.SourceFromFD(fd, s.on()); return done(err) }
+	}},
+	{name: "SourceFromFile", setup: func(s *stage) func() (string, error) {
+		fd, err := unix.FcntlInt(uintptr(s.file(pageCache, page)), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		f := os.NewFile(uintptr(fd), "f")
+		s.t.Cleanup(func() { f.Close() })
+		return func() (string, error) { _, err := pmem2.SourceFromFile(f, s.on()); return done(err) }
 	}},
 	{name: "Size, file", setup: func(s *stage) func() (string, error) {
 		src := s.source(s.file(pageCache, page))
@@ -233,9 +256,22 @@ var operations = []operation{
 		return maps(s, config(pmem2.GranularityByte), s.source(s.file(pageCache, page)))
 	}},
 	{name: "NewMap, reservation", setup: func(s *stage) func() (string, error) {
-		cfg := config(pmem2.GranularityPage)
-		cfg.SetVMReservation(s.reservation(4*page), page)
+		return maps(s, inReservation(s, page), s.source(s.file(pageCache, page)))
+	}},
+	{name: "NewMap, reservation, DAX", setup: func(s *stage) func() (string, error) {
+		return maps(s, inReservation(s, page), s.source(s.file(daxFS, page)))
+	}},
+	{name: "NewMap, reservation, device DAX", setup: func(s *stage) func() (string, error) {
+		return maps(s, inReservation(s, devPage), s.source(devDax(s)))
+	}},
+	{name: "NewMap, reservation, private", setup: func(s *stage) func() (string, error) {
+		cfg := inReservation(s, page)
+		cfg.SetSharing(pmem2.Private)
 		return maps(s, cfg, s.source(s.file(pageCache, page)))
+	}},
+	{name: "NewMap, reservation, anonymous", setup: func(s *stage) func() (string, error) {
+		src, _ := pmem2.SourceFromAnon(page, s.on())
+		return maps(s, inReservation(s, page), src)
 	}},
 	{name: "NewMap, reservation, too coarse", setup: func(s *stage) func() (string, error) {
 		cfg := config(pmem2.GranularityByte)
@@ -243,9 +279,7 @@ var operations = []operation{
 		return maps(s, cfg, s.source(s.file(pageCache, page)))
 	}},
 	{name: "NewMap, reservation, mremap fails", given: "(ENOMEM (Op mremap))", setup: func(s *stage) func() (string, error) {
-		cfg := config(pmem2.GranularityPage)
-		cfg.SetVMReservation(s.reservation(4*page), page)
-		return maps(s, cfg, s.source(s.file(pageCache, page)))
+		return maps(s, inReservation(s, page), s.source(s.file(pageCache, page)))
 	}},
 	{name: "MapFromExisting", setup: func(s *stage) func() (string, error) {
 		src, _ := pmem2.SourceFromAnon(page, s.on())
@@ -262,21 +296,41 @@ var operations = []operation{
 		return func() (string, error) { return done(m.Delete()) }
 	}},
 	{name: "Map.Delete, reservation", setup: func(s *stage) func() (string, error) {
-		cfg := config(pmem2.GranularityPage)
-		cfg.SetVMReservation(s.reservation(4*page), page)
-		m := s.newMap(cfg, s.source(s.file(pageCache, page)))
+		m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Delete()) }
 	}},
 	{name: "Map.Delete, reservation, mremap fails", given: "(ENOMEM (Op mremap))", setup: func(s *stage) func() (string, error) {
 		s.faults.Set()
-		cfg := config(pmem2.GranularityPage)
-		cfg.SetVMReservation(s.reservation(4*page), page)
-		m := s.newMap(cfg, s.source(s.file(pageCache, page)))
+		m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Delete()) }
 	}},
 	{name: "Persist, page cache", setup: func(s *stage) func() (string, error) {
 		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Persist(m.Bytes())) }
+	}},
+	{name: "Persist, two maps", setup: func(s *stage) func() (string, error) {
+		src, r := s.source(s.file(pageCache, page)), s.reservation(2*page)
+		var first *pmem2.Map
+		for at := range uint64(2) {
+			cfg := config(pmem2.GranularityPage)
+			cfg.SetVMReservation(r, at*page)
+			if m := s.newMap(cfg, src); first == nil {
+				first = m
+			}
+		}
+		return func() (string, error) { return done(first.Persist(platform.Bytes(r.Address(), 2*page))) }
+	}},
+	{name: "Flush, page cache", setup: func(s *stage) func() (string, error) {
+		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
+		return func() (string, error) { return done(m.Flush(m.Bytes())) }
+	}},
+	{name: "Drain, page cache", setup: func(s *stage) func() (string, error) {
+		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
+		return func() (string, error) { return done(m.Drain()) }
+	}},
+	{name: "Memcpy, page cache", setup: func(s *stage) func() (string, error) {
+		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
+		return func() (string, error) { return done(m.Memcpy(m.Bytes(), make([]byte, page), 0)) }
 	}},
 	{name: "Persist, DAX", setup: func(s *stage) func() (string, error) {
 		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(daxFS, page)))
@@ -395,7 +449,7 @@ var errnosOf = map[string]string{
 // asksNothing are the operations that make no platform call, failsAnyway those
 // whose situation is itself an error.
 var (
-	asksNothing = []string{"MapFromExisting", "Persist, DAX"}
+	asksNothing = []string{"MapFromExisting", "Persist, DAX", "Drain, page cache"}
 	failsAnyway = []string{"NewMap, append-only", "NewMap, too coarse", "NewMap, reservation, too coarse"}
 )
 
@@ -455,6 +509,119 @@ func TestFaultSweep(t *testing.T) {
 	t.Logf("%d operations, %d (operation, call, errno) checked", len(operations), cells)
 }
 
+// TestFaultSweepTwice fails a call and then each call that only this failure has
+// brought about: a second try, a question why, a rollback. Whatever comes, it is
+// reported or got over, what is left behind is named, and the call then works.
+func TestFaultSweepTwice(t *testing.T) {
+	pairs := 0
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			s, call := op.situation(t)
+			s.faults.Set(op.plans()...)
+			s.faults.Reset()
+			call()
+			s.faults.Set()
+			plain := s.faults.Log()
+			for _, c := range plain {
+				for first := range strings.FieldsSeq(errnosOf[kindOf(c)]) {
+					if c.Injected {
+						continue
+					}
+					faultFirst := fmt.Sprintf("(%s (Call %d))", first, c.Seq)
+					for _, d := range op.run(t, faultFirst).log {
+						if d.Seq <= c.Seq || d.Injected || d.Seq < len(plain) && kindOf(plain[d.Seq]) == kindOf(d) {
+							continue
+						}
+						errnos, ok := errnosOf[kindOf(d)]
+						if !ok {
+							t.Errorf("errnosOf has no %q", kindOf(d))
+						}
+						for second := range strings.FieldsSeq(errnos) {
+							pairs++
+							op.run(t, fmt.Sprintf("%s (%s (Call %d))", faultFirst, second, d.Seq))
+						}
+					}
+				}
+			}
+		})
+	}
+	t.Logf("%d pairs of faults", pairs)
+}
+
+// TestFaultSweepIsComplete: every exported function is swept, or known to ask the
+// platform nothing.
+func TestFaultSweepIsComplete(t *testing.T) {
+	functions := map[string]string{ // the operations of a function; "" asks nothing
+		"SourceFromFD": "SourceFromFD", "SourceFromFile": "SourceFromFile", "SourceFromAnon": "",
+		"Source.Size": "Size", "Source.Alignment": "Alignment", "Source.FD": "", "Source.Delete": "",
+		"NewConfig": "", "Config.SetLength": "", "Config.SetOffset": "", "Config.SetProtection": "", "Config.SetSharing": "",
+		"Config.SetRequiredStoreGranularity": "", "Config.ForceGranularity": "", "Config.SetVMReservation": "", "Config.Delete": "",
+		"NewMap": "NewMap", "MapFromExisting": "MapFromExisting", "Map.Delete": "Map.Delete",
+		"Map.Address": "", "Map.Size": "", "Map.StoreGranularity": "", "Map.Bytes": "", "Map.SharesOps": "",
+		"Map.Persist": "Persist", "Map.Flush": "Flush", "Map.Drain": "Drain",
+		"Map.Memmove": "Memmove", "Map.Memcpy": "Memcpy", "Map.Memset": "Memset",
+		"NewVMReservation": "NewVMReservation", "VMReservation.Delete": "VMReservation.Delete",
+		"VMReservation.Extend": "Extend", "VMReservation.Shrink": "Shrink", "VMReservation.Address": "", "VMReservation.Size": "",
+		"VMReservation.MapFind": "", "VMReservation.MapFindFirst": "", "VMReservation.MapFindLast": "",
+		"VMReservation.MapFindNext": "", "VMReservation.MapFindPrev": "",
+		"On": "", "Errno": "", "Code.Error": "", "Code.Symbol": "", "Error.Error": "", "Error.Unwrap": "",
+	}
+	exported := exportedFunctions(t)
+	for _, name := range exported {
+		prefix, known := functions[name]
+		if !known {
+			t.Errorf("%s is exported and not in the table", name)
+		}
+		swept := slices.ContainsFunc(operations, func(op operation) bool {
+			return prefix != "" && (op.name == prefix || strings.HasPrefix(op.name, prefix+", "))
+		})
+		if prefix != "" && !swept {
+			t.Errorf("%s: no operation is called %q", name, prefix)
+		}
+		delete(functions, name)
+	}
+	for name := range functions {
+		t.Errorf("%s is in the table and not exported", name)
+	}
+}
+
+// exportedFunctions are those of the package's source, methods as "Type.Method".
+func exportedFunctions(t *testing.T) (names []string) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || name == "placement_naive.go" {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() {
+				continue
+			}
+			name := f.Name.Name
+			if f.Recv != nil {
+				receiver := f.Recv.List[0].Type
+				if star, ok := receiver.(*ast.StarExpr); ok {
+					receiver = star.X
+				}
+				typeName := receiver.(*ast.Ident).Name
+				if !ast.IsExported(typeName) {
+					continue
+				}
+				name = typeName + "." + name
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // check runs the operation with call c failing.
 func (op operation) check(t *testing.T, c fault.Call, errno string, want verdict, plain string) {
 	s := op.run(t, fmt.Sprintf("(%s (Call %d))", errno, c.Seq))
@@ -488,6 +655,7 @@ func (op operation) run(t *testing.T, plan string) *stage {
 	s.faults.Set(op.plans(fault.MustParse(plan))...)
 	s.faults.Reset()
 	s.result, s.err = call()
+	s.log = s.faults.Log()
 	s.faults.Set()
 	if s.err == nil {
 		return s

@@ -72,8 +72,8 @@ func (s *Source) alignmentOf(op string, kind fileKind, st platform.Stat) (uint64
 	if err != nil {
 		return 0, err
 	}
-	if align == 0 || align&(align-1) != 0 {
-		return 0, fail(op, ErrInvalidAlignmentValue, "%s says %d, which is no power of two", name, align)
+	if page := s.machine.PageSize(); align&(align-1) != 0 || align < page {
+		return 0, fail(op, ErrInvalidAlignmentValue, "%s says %d, a power of two from the page size %d on is needed", name, align, page)
 	}
 	return align, nil
 }

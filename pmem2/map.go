@@ -28,7 +28,7 @@ type Map struct {
 // lastByte is the address of the last byte; unlike the end it can't wrap.
 func (m *Map) lastByte() uintptr { return m.addr + uintptr(m.reserved-1) }
 
-func (m *Map) live() bool { return m != nil && !m.deleted.Load() }
+func (m *Map) live() bool { return m != nil && m.machine != nil && !m.deleted.Load() }
 
 // Address is pmem2_map_get_address(3): where the mapping starts.
 func (m *Map) Address() uintptr {
@@ -51,7 +51,7 @@ func (m *Map) Size() uint64 {
 // the mapping has, which may be finer than the required one. It is GranularityPage
 // for a nil map.
 func (m *Map) StoreGranularity() Granularity {
-	if m == nil {
+	if m == nil || m.machine == nil {
 		return GranularityPage
 	}
 	return m.granularity
@@ -72,7 +72,7 @@ func (m *Map) Bytes() []byte {
 // functions, which in C is seen by comparing the pointers that
 // pmem2_get_persist_fn(3) and its like return.
 func (m *Map) SharesOps(other *Map) bool {
-	return m != nil && other != nil && m.ops == other.ops
+	return m != nil && other != nil && m.ops != nil && m.ops == other.ops
 }
 
 // Delete is pmem2_map_delete(3): it unmaps the memory, or, in a reservation,
@@ -80,11 +80,12 @@ func (m *Map) SharesOps(other *Map) bool {
 //
 // Errors: ErrMappingNotFound if the map is nil or has been deleted; else the
 // errno of munmap, or of mmap and mremap in a reservation. The map is then as it
-// was and can be deleted again.
+// was and can be deleted again, unless the error says that something is left
+// behind: then that may be all that is left of it.
 func (m *Map) Delete() error {
 	const op = "Delete"
-	if m == nil {
-		return fail(op, ErrMappingNotFound, "the map is nil")
+	if m == nil || m.machine == nil {
+		return fail(op, ErrMappingNotFound, "the map is nil or empty")
 	}
 	if r := m.reservation; r != nil {
 		r.mu.Lock()
@@ -95,19 +96,22 @@ func (m *Map) Delete() error {
 	if m.deleted.Load() {
 		return fail(op, ErrMappingNotFound, "the map at %#x has been deleted", m.addr)
 	}
+	gone, err := true, error(nil)
 	switch {
 	case m.existing:
 	case m.reservation != nil:
-		if err := putPlaceholderBack(op, m.machine, m.addr, m.reserved); err != nil {
-			return err
-		}
-		m.reservation.maps.remove(m)
+		gone, err = putPlaceholderBack(op, m.machine, m.addr, m.reserved)
 	default:
 		if err := m.machine.Munmap(m.addr, m.reserved); err != nil {
 			return failErrno(op, err, "munmap of %d bytes at %#x", m.reserved, m.addr)
 		}
 	}
-	m.deleted.Store(true)
-	registry.maps.remove(m)
-	return nil
+	if gone {
+		m.deleted.Store(true)
+		registry.maps.remove(m)
+		if m.reservation != nil {
+			m.reservation.maps.remove(m)
+		}
+	}
+	return err
 }

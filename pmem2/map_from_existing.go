@@ -7,7 +7,8 @@ import "math"
 // have the granularity g. Both are taken on trust. Deleting the map leaves the
 // memory mapped.
 //
-// Errors: ErrLengthOutOfRange if n is 0 or addr+n wraps; ErrMappingExists if a
+// Errors: ErrAddressNull if addr is 0; ErrLengthOutOfRange if n is 0 or addr+n
+// wraps; ErrMappingExists if a
 // byte of the range belongs to another map; ErrGranularityNotSupported if g is
 // none of the three; EINVAL on a nil or deleted source.
 func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, error) {
@@ -17,6 +18,9 @@ func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, 
 	}
 	if !g.Valid() {
 		return nil, fail(op, ErrGranularityNotSupported, "granularity %d is none of 0, 1, 2", int(g))
+	}
+	if addr == 0 {
+		return nil, fail(op, ErrAddressNull, "the address is 0")
 	}
 	if n == 0 || n-1 > math.MaxUint64-uint64(addr) {
 		return nil, fail(op, ErrLengthOutOfRange, "length %d at %#x: 1 to %d bytes are left to the end of the address space",

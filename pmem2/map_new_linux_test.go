@@ -184,6 +184,7 @@ func TestMapFromExistingEdges(t *testing.T) {
 		{"one byte more", top, page + 1, 0, "PMEM2_E_LENGTH_OUT_OF_RANGE"},
 		{"2^64-1 bytes at 1", 1, math.MaxUint64, 0, "0"},
 		{"2^64-1 bytes at 2", 2, math.MaxUint64, 0, "PMEM2_E_LENGTH_OUT_OF_RANGE"},
+		{"address 0", 0, page, 0, "PMEM2_E_ADDRESS_NULL"},
 		{"granularity 3", 1 << 40, page, 3, "PMEM2_E_GRANULARITY_NOT_SUPPORTED"},
 		{"granularity -1", 1 << 40, page, -1, "PMEM2_E_GRANULARITY_NOT_SUPPORTED"},
 	} {

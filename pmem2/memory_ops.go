@@ -41,7 +41,7 @@ const nonTemporalFrom = 256
 func (m *Map) Memmove(dst, src []byte, flags MemFlags) error {
 	const op = "Memmove"
 	if len(dst) != len(src) {
-		return invalidCopy(op, len(dst), len(src))
+		return failErrno(op, syscall.EINVAL, "the destination has %d bytes, the source %d", len(dst), len(src))
 	}
 	return m.store(op, dst, flags, func(nonTemporal bool) {
 		move := m.ops.Copy
@@ -101,8 +101,4 @@ func (m *Map) store(op string, dst []byte, flags MemFlags, write func(nonTempora
 		m.ops.Fence()
 	}
 	return nil
-}
-
-func invalidCopy(op string, dst, src int) error {
-	return failErrno(op, syscall.EINVAL, "the destination has %d bytes, the source %d", dst, src)
 }

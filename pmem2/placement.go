@@ -41,26 +41,26 @@ func place(op string, machine platform.Platform, fresh, target uintptr, n uint64
 }
 
 // putPlaceholderBack replaces the mapping at target by a placeholder, in the same
-// two steps. If it fails the mapping stands.
-func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) error {
+// two steps. Unless it says that the mapping is gone, the mapping stands.
+func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) (gone bool, err error) {
 	fresh, err := mmapPlaceholder(machine, 0, n, 0)
 	if err != nil {
-		return failErrno(op, err, "mmap of a placeholder of %d bytes", n)
+		return false, failErrno(op, err, "mmap of a placeholder of %d bytes", n)
 	}
 	_, err = machine.Mremap(fresh, n, n, platform.MremapMaymove|platform.MremapFixed, target)
 	if err == nil {
-		return nil
+		return true, nil
 	}
-	failure := error(failErrno(op, err, "mremap of a placeholder of %d bytes from %#x to %#x", n, fresh, target))
-	failure = unmapAfter(failure, machine, fresh, n)
+	moving := failErrno(op, err, "mremap of a placeholder of %d bytes from %#x to %#x", n, fresh, target)
+	failure := unmapAfter(moving, machine, fresh, n)
 	plugged, err := plug(op, machine, target, n)
 	switch {
 	case err != nil:
-		return leaves(failure, "the reservation may have a hole of %d bytes at %#x (%v)", n, target, err)
-	case plugged:
-		return nil // mremap had unmapped the mapping; now the placeholder is back
+		failure = leaves(failure, "the reservation may have a hole of %d bytes at %#x (%v)", n, target, err)
+	case plugged && failure == error(moving):
+		return true, nil // mremap had unmapped the mapping; now the placeholder is back
 	}
-	return failure
+	return plugged, failure
 }
 
 // plug fills the hole that a failing mremap can leave at its target, and nothing

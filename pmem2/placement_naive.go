@@ -13,7 +13,7 @@ func (r request) mapForPlace(op string, target uintptr) (fresh uintptr, synced b
 }
 
 func abandon(failure error, machine platform.Platform, fresh uintptr, n uint64) error {
-	if err := putPlaceholderBack("NewMap", machine, fresh, n); err != nil {
+	if _, err := putPlaceholderBack("NewMap", machine, fresh, n); err != nil {
 		return leaves(failure, "%d bytes stay mapped at %#x (%v)", n, fresh, err)
 	}
 	return failure
@@ -21,9 +21,9 @@ func abandon(failure error, machine platform.Platform, fresh uintptr, n uint64) 
 
 func place(string, platform.Platform, uintptr, uintptr, uint64) error { return nil }
 
-func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) error {
+func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) (gone bool, err error) {
 	if _, err := mmapPlaceholder(machine, target, n, platform.MapFixed); err != nil {
-		return failErrno(op, err, "mmap of a placeholder of %d bytes at %#x", n, target)
+		return false, failErrno(op, err, "mmap of a placeholder of %d bytes at %#x", n, target)
 	}
-	return nil
+	return true, nil
 }

@@ -2,6 +2,7 @@ package pmem2
 
 import (
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -15,46 +16,59 @@ import (
 // Maps stay valid when the descriptor is closed or the source deleted.
 type Source struct {
 	machine   platform.Platform
-	fd        int      // -1: anonymous
-	file      *os.File // kept alive, so that its finalizer can't close fd
-	anonymous uint64   // size of an anonymous source in bytes
+	fd        int       // -1: anonymous
+	file      *openFile // that fd is of, or nil
+	anonymous uint64    // size of an anonymous source in bytes
 	deleted   atomic.Bool
 }
 
 // SourceFromFD is pmem2_source_from_fd(3): a source of the file or device DAX
-// that fd refers to, open for reading or for reading and writing. fd isn't
-// duplicated: it must stay open for as long as the source is asked anything.
+// that fd refers to, open for reading or for reading and writing. (An O_PATH
+// descriptor is taken, too; NewMap then fails with EBADF.) fd isn't duplicated: it
+// must stay open for as long as the source is asked anything.
 //
-// Errors: ErrInvalidFileHandle if fd is negative, not open, or open for writing
-// only; ErrInvalidFileType if it is a directory, block device, pipe, socket, or a
+// Errors: ErrInvalidFileHandle if fd is negative or above 2^31-1, not open, or
+// open for writing only; ErrInvalidFileType if it is a directory, block device, pipe, socket, or a
 // character device other than device DAX; else the errno of fcntl, fstat, or of
 // reading the device's subsystem in sysfs.
 func SourceFromFD(fd int, opts ...Option) (*Source, error) {
 	return sourceFromFD("SourceFromFD", fd, nil, opts)
 }
 
-// SourceFromFile is SourceFromFD for an *os.File, which it keeps alive. A nil or
-// closed file is ErrInvalidFileHandle.
+// SourceFromFile is SourceFromFD for an *os.File, which it keeps alive, so that
+// its finalizer can't close the descriptor. A nil file, or one that is closed, is
+// ErrInvalidFileHandle, also in what the source is asked later.
 func SourceFromFile(f *os.File, opts ...Option) (*Source, error) {
 	const op = "SourceFromFile"
-	fd := -1
-	if f == nil {
+	if f == nil || *f == (os.File{}) {
 		return nil, fail(op, ErrInvalidFileHandle, "the file is nil")
 	}
 	// Fd would put the descriptor into blocking mode; this only reads it.
-	if conn, err := f.SyscallConn(); err == nil {
+	fd := -1
+	conn, err := f.SyscallConn()
+	if err == nil {
 		err = conn.Control(func(real uintptr) { fd = int(real) })
-		if err != nil {
-			return nil, fail(op, ErrInvalidFileHandle, "file %s is closed", f.Name())
-		}
 	}
-	return sourceFromFD(op, fd, f, opts)
+	if err != nil {
+		return nil, fail(op, ErrInvalidFileHandle, "file %s is closed", f.Name())
+	}
+	return sourceFromFD(op, fd, &openFile{f, conn}, opts)
 }
 
-func sourceFromFD(op string, fd int, f *os.File, opts []Option) (*Source, error) {
+// openFile is an *os.File that a source keeps alive.
+type openFile struct {
+	*os.File
+	conn syscall.RawConn
+}
+
+// closed reports whether the file has been closed: the number of its descriptor may
+// belong to another by now.
+func (f *openFile) closed() bool { return f.conn.Control(func(uintptr) {}) != nil }
+
+func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error) {
 	s := &Source{machine: machineOf(opts), fd: fd, file: f}
-	if fd < 0 {
-		return nil, fail(op, ErrInvalidFileHandle, "descriptor %d is negative", fd)
+	if fd < 0 || fd > math.MaxInt32 {
+		return nil, fail(op, ErrInvalidFileHandle, "descriptor %d isn't between 0 and %d", fd, math.MaxInt32)
 	}
 	flags, err := s.machine.GetFL(fd)
 	if errors.Is(err, syscall.EBADF) {
@@ -143,7 +157,7 @@ func (s *Source) Size() (uint64, error) {
 // Errors: EBADF if the descriptor has been closed; ErrInvalidFileType if it
 // refers to something that can't be a source any more; ErrInvalidAlignmentFormat
 // if sysfs gives no decimal number for a device DAX, ERANGE if it needs more than
-// 64 bits, ErrInvalidAlignmentValue if it is no power of two; else the errno of
+// 64 bits, ErrInvalidAlignmentValue if it is no power of two or below the page size; else the errno of
 // fstat or of reading sysfs; EINVAL on a nil or deleted source.
 func (s *Source) Alignment() (uint64, error) {
 	const op = "Alignment"
@@ -166,11 +180,14 @@ func (s *Source) Alignment() (uint64, error) {
 
 // usable says whether a method can go on.
 func (s *Source) usable(op string) error {
-	if s == nil {
-		return invalid(op, "the source is nil")
-	}
-	if s.deleted.Load() {
+	switch {
+	case s == nil || s.machine == nil:
+		return invalid(op, "the source is nil or empty")
+	case s.deleted.Load():
 		return invalid(op, "the source has been deleted")
+	}
+	if s.file != nil && s.file.closed() {
+		return fail(op, ErrInvalidFileHandle, "file %s is closed", s.file.Name())
 	}
 	return nil
 }

@@ -132,8 +132,8 @@ func mmapPlaceholder(machine platform.Platform, addr uintptr, n uint64, extra in
 
 // lock takes the write lock of a reservation that is in use.
 func (r *VMReservation) lock(op string) error {
-	if r == nil {
-		return invalid(op, "the reservation is nil")
+	if r == nil || r.machine == nil {
+		return invalid(op, "the reservation is nil or empty")
 	}
 	r.mu.Lock()
 	if r.deleted {

@@ -77,8 +77,8 @@ func (r *VMReservation) at(op string, index func() int) (*Map, error) {
 
 // find looks a map up in a reservation that is in use.
 func (r *VMReservation) find(op string, look func() (*Map, error)) (*Map, error) {
-	if r == nil {
-		return nil, invalid(op, "the reservation is nil")
+	if r == nil || r.machine == nil {
+		return nil, invalid(op, "the reservation is nil or empty")
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()

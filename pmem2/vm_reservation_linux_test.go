@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pmemlab/emu"
 	"pmemlab/pmem2"
 )
 
@@ -115,6 +116,49 @@ func TestReservationAlignment(t *testing.T) {
 		if got := s.Outstanding(); len(got) != 0 {
 			t.Errorf("%d bytes: after Delete holds %q", size, got)
 		}
+	}
+}
+
+// TestReservationOnAnOldKernel: one that takes MAP_FIXED_NOREPLACE for a hint maps
+// elsewhere; that is ErrMappingExists, and nothing stays.
+func TestReservationOnAnOldKernel(t *testing.T) {
+	s := newStage(t, emu.Config{NoSharedValidate: true})
+	taken := s.reservation(4 * page)
+	before := fmt.Sprint(s.Outstanding())
+	if r, err := pmem2.NewVMReservation(taken.Address(), page, s.on()); r != nil || !errors.Is(err, pmem2.ErrMappingExists) {
+		t.Errorf("got %v, %v", r, err)
+	}
+	if after := fmt.Sprint(s.Outstanding()); after != before {
+		t.Errorf("before %s, after %s", before, after)
+	}
+}
+
+// TestStaleMap: memory that was unmapped behind a map's back may be given out again;
+// the map that claims it stays the only one.
+func TestStaleMap(t *testing.T) {
+	s := newStage(t, emuDefault)
+	src, _ := pmem2.SourceFromAnon(page, s.on())
+	// Where the kernel maps next is where it has just unmapped.
+	m := s.newMap(config(pmem2.GranularityPage), src)
+	addr := m.Address()
+	if err := m.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	stale, err := pmem2.MapFromExisting(src, addr-64*page, 128*page, pmem2.GranularityByte)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stale.Delete()
+	before := fmt.Sprint(s.Outstanding())
+	m, err = pmem2.NewMap(config(pmem2.GranularityPage), src)
+	if err == nil {
+		t.Skipf("the kernel maps elsewhere, at %#x: %v", m.Address(), m.Delete())
+	}
+	if m != nil || !errors.Is(err, pmem2.ErrMappingExists) {
+		t.Errorf("got %v, %v; want no map and %v", m, err, pmem2.ErrMappingExists)
+	}
+	if after := fmt.Sprint(s.Outstanding()); after != before {
+		t.Errorf("before %s, after %s", before, after)
 	}
 }
 
