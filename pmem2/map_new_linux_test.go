@@ -2,7 +2,9 @@ package pmem2_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -218,6 +220,61 @@ func TestMapFromExistingEdges(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// mapsAt is a machine that maps wherever nothing is asked for at one address.
+type mapsAt struct {
+	*stage
+	addr uintptr
+}
+
+func (p *mapsAt) Mmap(addr uintptr, n uint64, prot, flags, fd int, off int64) (uintptr, error) {
+	if addr == 0 {
+		addr, flags = p.addr, flags|platform.MapFixed
+	}
+	return p.stage.Mmap(addr, n, prot, flags, fd, off)
+}
+
+// TestStaleMap: memory that was unmapped behind a map's back may be given out again;
+// the map that claims it stays the only one.
+func TestStaleMap(t *testing.T) {
+	s := newStage(t, emuDefault)
+	r := s.reservation(4 * page)
+	addr := r.Address()
+	if err := r.Delete(); err != nil {
+		t.Fatal(err)
+	}
+	src, _ := pmem2.SourceFromAnon(page, pmem2.On(&mapsAt{s, addr}))
+	stale, err := pmem2.MapFromExisting(src, addr+page/2, 1, pmem2.GranularityByte)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stale.Delete()
+	if m, err := pmem2.NewMap(config(pmem2.GranularityPage), src); m != nil || !errors.Is(err, pmem2.ErrMappingExists) {
+		t.Errorf("got %v, %v; want no map and %v", m, err, pmem2.ErrMappingExists)
+	}
+	if left := s.Outstanding(); len(left) != 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestDeviceOfOddSize: a device whose size is no multiple of its alignment is mapped
+// whole, in multiples of it, as the kernel wants.
+func TestDeviceOfOddSize(t *testing.T) {
+	s := newStage(t, emuDefault)
+	dax := s.m.AddDevDax(emu.DevDax{Size: 4 * devPage, Align: devPage})
+	if err := s.m.Sysfs().Set(dax.SysfsPath()+"/size", fmt.Sprintln(3*devPage+page)); err != nil {
+		t.Fatal(err)
+	}
+	src := s.source(s.open(dax.Path(), platform.ORdwr))
+	m := s.newMap(config(pmem2.GranularityPage), src)
+	if m.Size() != 3*devPage+page {
+		t.Errorf("size %d", m.Size())
+	}
+	want := fmt.Sprintf("mapping of %d bytes at %#x", 4*devPage, m.Address())
+	if got := fmt.Sprint(s.Outstanding()); !strings.Contains(got, want) {
+		t.Errorf("holds %s, want a %s", got, want)
 	}
 }
 

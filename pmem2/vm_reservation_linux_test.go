@@ -133,35 +133,6 @@ func TestReservationOnAnOldKernel(t *testing.T) {
 	}
 }
 
-// TestStaleMap: memory that was unmapped behind a map's back may be given out again;
-// the map that claims it stays the only one.
-func TestStaleMap(t *testing.T) {
-	s := newStage(t, emuDefault)
-	src, _ := pmem2.SourceFromAnon(page, s.on())
-	// Where the kernel maps next is where it has just unmapped.
-	m := s.newMap(config(pmem2.GranularityPage), src)
-	addr := m.Address()
-	if err := m.Delete(); err != nil {
-		t.Fatal(err)
-	}
-	stale, err := pmem2.MapFromExisting(src, addr-64*page, 128*page, pmem2.GranularityByte)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stale.Delete()
-	before := fmt.Sprint(s.Outstanding())
-	m, err = pmem2.NewMap(config(pmem2.GranularityPage), src)
-	if err == nil {
-		t.Skipf("the kernel maps elsewhere, at %#x: %v", m.Address(), m.Delete())
-	}
-	if m != nil || !errors.Is(err, pmem2.ErrMappingExists) {
-		t.Errorf("got %v, %v; want no map and %v", m, err, pmem2.ErrMappingExists)
-	}
-	if after := fmt.Sprint(s.Outstanding()); after != before {
-		t.Errorf("before %s, after %s", before, after)
-	}
-}
-
 // TestReservationOfAnotherMachine: a source can't be mapped into it.
 func TestReservationOfAnotherMachine(t *testing.T) {
 	s, other := newStage(t, emuDefault), newStage(t, emuDefault)
