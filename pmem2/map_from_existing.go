@@ -7,8 +7,8 @@ import "math"
 // have the granularity g. Both are taken on trust. Deleting the map leaves the
 // memory mapped.
 //
-// Errors: ErrAddressNull if addr is 0; ErrLengthOutOfRange if n is 0 or addr+n
-// wraps; ErrMappingExists if a
+// Errors: ErrLengthOutOfRange if n is 0 or addr+n is above 2^64; ErrAddressNull if
+// addr is 0; ErrMappingExists if a
 // byte of the range belongs to another map; ErrGranularityNotSupported if g is
 // none of the three; EINVAL on a nil or deleted source.
 func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, error) {
@@ -19,12 +19,11 @@ func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, 
 	if !g.Valid() {
 		return nil, fail(op, ErrGranularityNotSupported, "granularity %d is none of 0, 1, 2", int(g))
 	}
-	if addr == 0 {
+	switch left := math.MaxUint64 - uint64(addr); { // bytes behind the one at addr
+	case n == 0, n-1 > left:
+		return nil, fail(op, ErrLengthOutOfRange, "length %d at %#x: at least 1 is needed, and no more than there is to the end of the address space", n, addr)
+	case addr == 0:
 		return nil, fail(op, ErrAddressNull, "the address is 0")
-	}
-	if n == 0 || n-1 > math.MaxUint64-uint64(addr) {
-		return nil, fail(op, ErrLengthOutOfRange, "length %d at %#x: 1 to %d bytes are left to the end of the address space",
-			n, addr, math.MaxUint64-uint64(addr))
 	}
 	m := &Map{
 		machine: src.machine, ops: src.machine.CacheOps(g),
