@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -21,8 +22,11 @@ type attempt struct {
 	timeout time.Duration
 }
 
-// run makes a place, runs the case there, cleans up and looks at what is left.
+// run makes a place, runs the case there, cleans up and looks at what is left. The
+// user's PMEM2_FORCE_GRANULARITY is no affair of the case.
 func (a attempt) run() report.Case {
+	defer keepForced()()
+	_ = os.Unsetenv(forceGranularity)
 	before := mapped()
 	env, err := a.target.NewEnv(a.variant)
 	if err != nil {
@@ -64,7 +68,7 @@ func (a attempt) run() report.Case {
 	if t.status == "" {
 		t.status = report.Pass
 	}
-	return a.result(t.status, t.reason, slices.Clone(t.calls))
+	return a.result(t.status, t.reason, t.told())
 }
 
 func (a attempt) result(s report.Status, reason string, calls []Call) report.Case {

@@ -36,7 +36,7 @@ type T struct {
 	subject Subject
 
 	mu       sync.Mutex
-	calls    []Call
+	calls    []evidence
 	injected []*injection
 	cleanups []func()
 	status   report.Status // empty while nothing was said
@@ -94,7 +94,7 @@ func (t *T) Expect(want string, err error, call string, args ...any) {
 	call = fmt.Sprintf(call, args...)
 	got := t.Lib.Outcome(err)
 	call += t.takeInjected()
-	t.evidence(call, got)
+	t.addEvidence(call, got)
 	if got != want {
 		t.Failf("%s: got %s (%v), want %s", call, got, err, want)
 	}
@@ -112,13 +112,35 @@ func (t *T) mustQuietly(err error, call string, args ...any) {
 
 // Note adds a line of evidence that is no call: what was looked at, what was seen.
 func (t *T) Note(what, seen string, args ...any) {
-	t.evidence(what, fmt.Sprintf(seen, args...))
+	t.addEvidence(what, fmt.Sprintf(seen, args...))
 }
 
-func (t *T) evidence(call, outcome string) {
+// evidence is a line of it, which may stand for several calls in a row.
+type evidence struct {
+	Call
+	times int
+}
+
+func (t *T) addEvidence(call, outcome string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.calls = append(t.calls, Call{Call: call, Outcome: outcome})
+	line := Call{Call: call, Outcome: outcome}
+	if n := len(t.calls); n > 0 && t.calls[n-1].Call == line {
+		t.calls[n-1].times++
+		return
+	}
+	t.calls = append(t.calls, evidence{line, 1})
+}
+
+// told is the evidence as the report has it: "Delete() ×100". mu must be held.
+func (t *T) told() (lines []Call) {
+	for _, e := range t.calls {
+		if e.times > 1 {
+			e.Call.Call += fmt.Sprintf(" ×%d", e.times)
+		}
+		lines = append(lines, e.Call)
+	}
+	return lines
 }
 
 // Cleanup calls f when the case has ended, the last one first.

@@ -36,10 +36,14 @@ func configObjectCases() []Case {
 		Rows: []string{"pmem2_config_new/returns-zero-or-negative", "pmem2_config_new/null-on-failure"},
 		Run: func(t *T) {
 			t.Note("types", "in Go NewConfig has no way to fail: what is checked is that an object comes exactly with success")
+			var made []Config
 			for range 100 {
 				cfg, err := t.Lib.NewConfig()
 				t.Check((cfg != nil) == (err == nil), "NewConfig returns the object %v with the error %v", cfg, err)
 				t.Must(err, "NewConfig()")
+				made = append(made, cfg)
+			}
+			for _, cfg := range made {
 				t.Delete(cfg)
 			}
 		},

@@ -13,7 +13,8 @@ import (
 )
 
 // TestConformance makes Ginkgo's tree: a container for each run, in it one for each
-// page, in it a spec for each case. The cases know nothing of Ginkgo.
+// page, in it a spec for each case. The cases know nothing of Ginkgo. What the specs
+// have skipped, and why, stands in skipped subtests.
 func TestConformance(t *testing.T) {
 	RegisterFailHandler(Fail)
 	all, err := targets()
@@ -46,6 +47,9 @@ func TestConformance(t *testing.T) {
 		reporter.NoColor = true
 	}
 	RunSpecs(t, "Conformance", suite, reporter)
+	if result != nil {
+		reportSkips(t, *result)
+	}
 }
 
 // addRun makes the container of a run.

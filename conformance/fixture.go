@@ -45,25 +45,32 @@ var granularities = []pmem2.Granularity{pmem2.GranularityByte, pmem2.Granularity
 // Page is the page size of the machine.
 func (t *T) Page() uint64 { return t.Machine().PageSize() }
 
-// Force sets PMEM2_FORCE_GRANULARITY; "" unsets it.
+// forceGranularity is the environment variable that all libraries read.
+const forceGranularity = "PMEM2_FORCE_GRANULARITY"
+
+// Force sets PMEM2_FORCE_GRANULARITY; "" unsets it, as it is when a case begins.
 func (t *T) Force(value string) {
-	const name = "PMEM2_FORCE_GRANULARITY"
-	before, was := os.LookupEnv(name)
-	t.Cleanup(func() {
-		if was {
-			_ = os.Setenv(name, before)
-		} else {
-			_ = os.Unsetenv(name)
-		}
-	})
+	t.Cleanup(keepForced())
 	var err error
 	if value == "" {
-		err = os.Unsetenv(name)
+		err = os.Unsetenv(forceGranularity)
 	} else {
-		err = os.Setenv(name, value)
+		err = os.Setenv(forceGranularity, value)
 	}
-	t.suite(err, "setting %s", name)
-	t.Note("environment", "%s=%s", name, value)
+	t.suite(err, "setting %s", forceGranularity)
+	t.Note("environment", "%s=%s", forceGranularity, value)
+}
+
+// keepForced returns what puts PMEM2_FORCE_GRANULARITY back to what it is now.
+func keepForced() (restore func()) {
+	before, was := os.LookupEnv(forceGranularity)
+	return func() {
+		if was {
+			_ = os.Setenv(forceGranularity, before)
+		} else {
+			_ = os.Unsetenv(forceGranularity)
+		}
+	}
 }
 
 // pattern is n bytes, none of which is 0. They repeat only after a prime number of

@@ -38,7 +38,7 @@ func (t *T) Inject(plan string) Library {
 	})
 	t.mu.Lock()
 	in.line = len(t.calls)
-	t.calls = append(t.calls, Call{Call: "inject " + plan})
+	t.calls = append(t.calls, evidence{Call: Call{Call: "inject " + plan}, times: 1})
 	t.injected = append(t.injected, in)
 	t.mu.Unlock()
 	return t.subject.On(p)

@@ -18,7 +18,8 @@ type Diverger interface {
 }
 
 // Runner checks one subject on one target, case by case, for those who want to run
-// the cases themselves; Run is the whole of it. It is for one goroutine.
+// the cases themselves; Run is the whole of it. It is for one goroutine. While a case
+// runs, the process's PMEM2_FORCE_GRANULARITY is unset or what the case wants.
 type Runner struct {
 	subject Subject
 	target  Target
@@ -89,7 +90,7 @@ func (r *Runner) RunCase(c Case) []report.Case {
 	return results
 }
 
-// needs are those of the case and of its rows.
+// needs are those of the case and of its rows, in the order of Needs.
 func (r *Runner) needs(c Case) (needs []Need, applicable bool) {
 	needs = slices.Clone(c.Needs)
 	for _, id := range c.Rows {
@@ -102,6 +103,7 @@ func (r *Runner) needs(c Case) (needs []Need, applicable bool) {
 			needs = append(needs, row.Needs)
 		}
 	}
+	slices.SortStableFunc(needs, func(a, b Need) int { return slices.Index(Needs(), a) - slices.Index(Needs(), b) })
 	return needs, applicable
 }
 

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,61 @@ func TestInjectIsInTheEvidence(t *testing.T) {
 	i := slices.IndexFunc(calls, func(c Call) bool { return strings.HasPrefix(c.Call, "NewMap()") })
 	if want := "NewMap(), injected: mmap fails with resource temporarily unavailable"; calls[i].Call != want {
 		t.Errorf("evidence of the call %q, want %q", calls[i].Call, want)
+	}
+}
+
+func TestRepeatedCallsAreOneLine(t *testing.T) {
+	run := runCases(t, Go, Emulated(), Case{Name: "x/c", Rows: []string{anyRow}, Run: func(c *T) {
+		for range 3 {
+			c.Must(nil, "A()")
+		}
+		c.Must(nil, "B()")
+		c.Must(nil, "A()")
+		c.Note("A()", "1")
+		c.Note("A()", "1")
+		for range 2 {
+			c.Inject("(EIO (Op msync))")
+		}
+		c.Expect("-EIO", syscall.EIO, "C()")
+		c.Expect("-EIO", syscall.EIO, "C()")
+	}})
+	wantRow(t, run, anyRow, report.Pass, "")
+	want := []Call{
+		{Call: "A() ×3", Outcome: "0"},
+		{Call: "B()", Outcome: "0"},
+		{Call: "A()", Outcome: "0"},
+		{Call: "A() ×2", Outcome: "1"},
+		{Call: "inject (EIO (Op msync))", Outcome: "0 calls failed"},
+		{Call: "inject (EIO (Op msync))", Outcome: "0 calls failed"},
+		{Call: "C() ×2", Outcome: "-EIO"},
+	}
+	if got := rowOf(t, run, anyRow).Cases[0].Calls; !slices.Equal(got, want) {
+		t.Errorf("the evidence is\n%q, want\n%q", got, want)
+	}
+}
+
+// TestManyConfigsAreFewLines: of the case that makes a hundred.
+func TestManyConfigsAreFewLines(t *testing.T) {
+	const name = "pmem2_config_new/result-and-object"
+	i := slices.IndexFunc(Cases(), func(c Case) bool { return c.Name == name })
+	if i < 0 {
+		t.Fatalf("no case %q", name)
+	}
+	c := Cases()[i]
+	calls := rowOf(t, runCases(t, Go, Emulated(), c), c.Rows[0]).Cases[0].Calls
+	if len(calls) > 12 || !slices.Contains(calls, Call{Call: "NewConfig() ×100", Outcome: "0"}) {
+		t.Errorf("the evidence of %s has %d lines, want a few: %q", name, len(calls), calls)
+	}
+}
+
+func TestNeedsLackingAreInOrder(t *testing.T) {
+	var reasons []string
+	for _, needs := range [][]Need{{NeedDevDax, NeedFSDax}, {NeedFSDax, NeedDevDax}} {
+		run := runCases(t, Go, Files(FilesConfig{}), Case{Name: "x/c", Rows: []string{anyRow}, Needs: needs, Run: func(*T) {}})
+		reasons = append(reasons, rowOf(t, run, anyRow).Reason)
+	}
+	if reasons[0] != reasons[1] || !strings.HasPrefix(reasons[0], "devdax: ") {
+		t.Errorf("the same needs are lacking for the reasons %q", reasons)
 	}
 }
 

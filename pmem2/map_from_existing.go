@@ -7,10 +7,9 @@ import "math"
 // have the granularity g. Both are taken on trust. Deleting the map leaves the
 // memory mapped.
 //
-// Errors: ErrLengthOutOfRange if n is 0 or addr+n is above 2^64; ErrAddressNull if
-// addr is 0; ErrMappingExists if a
-// byte of the range belongs to another map; ErrGranularityNotSupported if g is
-// none of the three; EINVAL on a nil or deleted source.
+// Errors: ErrGranularityNotSupported if g is none of the three; ErrLengthOutOfRange
+// if n is 0 or addr+n is above 2^64; ErrAddressNull if addr is 0; ErrMappingExists
+// if a byte of the range belongs to another map; EINVAL on a nil or deleted source.
 func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, error) {
 	const op = "MapFromExisting"
 	if err := src.usable(op); err != nil {

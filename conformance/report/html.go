@@ -60,6 +60,9 @@ type view struct {
 	Runs     []Run
 	Pages    []viewPage
 	Rows     int
+	// Wide is how wide the page becomes, Narrow how wide a window may be that has
+	// no room for a column for each run; in rem.
+	Wide, Narrow int
 }
 
 type viewPage struct {
@@ -87,7 +90,9 @@ type viewCell struct {
 }
 
 func (r Report) view() view {
-	v := view{LastLine: r.LastLine(), Statuses: Statuses(), Runs: r.Runs}
+	// A column takes 11rem with its gap; the rest is for the text of a row.
+	narrow := 28 + 11*len(r.Runs)
+	v := view{LastLine: r.LastLine(), Statuses: Statuses(), Runs: r.Runs, Wide: max(84, narrow), Narrow: narrow}
 	pageAt := map[string]int{}
 	rowAt := map[string]int{}
 	for i, run := range r.Runs {
