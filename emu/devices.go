@@ -75,6 +75,8 @@ func (m *Machine) AddDevDax(cfg DevDax) *DaxDevice {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
+	case m.down:
+		d.err = errDown
 	case cfg.Align != 4<<10 && cfg.Align != 2<<20 && cfg.Align != 1<<30:
 		d.err = fmt.Errorf("emu: DevDax.Align is %d, allowed are 0 (2 MiB), %d (4 KiB), %d (2 MiB) and %d (1 GiB)",
 			cfg.Align, 4<<10, 2<<20, 1<<30)
@@ -165,7 +167,7 @@ func (m *Machine) node(path string) *object {
 		return o
 	}
 	dev, ok := charDevices[path]
-	if !ok || m.down {
+	if !ok {
 		return nil
 	}
 	o := &object{class: dev.class, mode: platform.SIFCHR | dev.mode, rdev: platform.Mkdev(dev.major, dev.minor)}

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// extent is the range [start, end) of a file, in bytes.
+// extent is the range [start, end) of a file or of addresses, in bytes.
 type extent struct{ start, end uint64 }
 
 // addExtents returns the union of two lists: sorted, apart, merged where they touch.

@@ -319,16 +319,23 @@ func (m *Machine) Fsync(fd int) error {
 // Flags of struct fiemap and struct fiemap_extent.
 const (
 	fiemapSync        = 1
+	fiemapXattr       = 2
+	fiemapCache       = 4
 	fiemapLast        = 0x1
 	fiemapUnwritten   = 0x800
 	errBadRequest     = syscall.Errno(53) // EBADR
-	filePhysicalRange = 1 << 44           // 16 TiB, the largest file of an ext4
+	filePhysicalRange = 1 << 44           // 16 TiB, more than the largest file of an ext4
+	maxFileExt4       = filePhysicalRange - pageSize
 )
 
 // Fiemap is the FS_IOC_FIEMAP ioctl. On ext4 and xfs it tells the extents that hold
 // data and, as unwritten, those that are allocated without. A file's physical
-// addresses follow its logical ones from a base of its own. EOPNOTSUPP: a tmpfs or a
-// directory; ENOTTY: a device.
+// addresses follow its logical ones from a base of its own. With FIEMAP_FLAG_XATTR
+// there are none, as of files without extended attributes. A directory of ext4 has
+// one of 4 KiB. EOPNOTSUPP: a device, tmpfs, or a directory of xfs. EINVAL: length is
+// 0, or start 16 TiB - 4 KiB on ext4, the largest size of a file. EFBIG: start is
+// behind that, or 2^63-1 and more on xfs. EBADR: other flags than FIEMAP_FLAG_SYNC,
+// FIEMAP_FLAG_XATTR and, on ext4, FIEMAP_FLAG_CACHE.
 func (m *Machine) Fiemap(fd int, start, length uint64, flags uint32, extents []platform.FiemapExtent) (int, error) {
 	o, through, err := m.lookup(fd)
 	if err != nil {
@@ -338,21 +345,13 @@ func (m *Machine) Fiemap(fd int, start, length uint64, flags uint32, extents []p
 		return m.host.Fiemap(fd, start, length, flags, extents)
 	}
 	fl, err := m.host.GetFL(fd)
-	switch {
-	case err != nil:
+	if err == nil && fl&platform.OPath != 0 {
+		err = syscall.EBADF
+	} else if err == nil {
+		err = o.checkFiemap(start, length, flags)
+	}
+	if err != nil || flags&fiemapXattr != 0 {
 		return 0, err
-	case fl&platform.OPath != 0:
-		return 0, syscall.EBADF
-	case o.fs == nil:
-		return 0, syscall.ENOTTY
-	case o.class != classRegular || !o.fs.onBlocks():
-		return 0, syscall.EOPNOTSUPP
-	case length == 0:
-		return 0, syscall.EINVAL
-	case start > maxFileOffset:
-		return 0, syscall.EFBIG
-	case flags&^fiemapSync != 0:
-		return 0, errBadRequest
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -376,8 +375,34 @@ func (m *Machine) Fiemap(fd int, start, length uint64, flags uint32, extents []p
 	return n, nil
 }
 
-// fiemap lists all extents of a file. mu must be held.
+// checkFiemap is what the kernel looks at before it looks for extents.
+func (o *object) checkFiemap(start, length uint64, flags uint32) error {
+	ext4 := o.fs != nil && o.fs.cfg.Type == Ext4
+	known := uint32(fiemapSync | fiemapXattr)
+	if ext4 {
+		known |= fiemapCache
+	}
+	switch {
+	case o.fs == nil, !o.fs.onBlocks(), o.class == classDirectory && !ext4:
+		return syscall.EOPNOTSUPP
+	case length == 0:
+		return syscall.EINVAL
+	case ext4 && start > maxFileExt4, start >= maxFileOffset:
+		return syscall.EFBIG
+	case ext4 && start == maxFileExt4:
+		return syscall.EINVAL // nothing is left of the range that could be mapped
+	case flags&^known != 0:
+		return errBadRequest
+	}
+	return nil
+}
+
+// fiemap lists all extents of a file or directory. mu must be held.
 func (m *Machine) fiemap(o *object, fd int) ([]platform.FiemapExtent, error) {
+	base := o.ino * filePhysicalRange
+	if o.class == classDirectory {
+		return []platform.FiemapExtent{{Physical: base, Length: pageSize, Flags: fiemapLast}}, nil
+	}
 	data := o.keeper
 	if data < 0 { // without a name: only fd still leads there
 		var err error
@@ -391,7 +416,6 @@ func (m *Machine) fiemap(o *object, fd int) ([]platform.FiemapExtent, error) {
 		return nil, err
 	}
 	unwritten := cutExtents(o.allocated, xs)
-	base := o.ino * filePhysicalRange
 	var all []platform.FiemapExtent
 	for len(xs) > 0 || len(unwritten) > 0 {
 		flag, next := uint32(0), &xs

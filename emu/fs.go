@@ -1,6 +1,7 @@
 package emu
 
 import (
+	"errors"
 	"fmt"
 	iofs "io/fs"
 	"strings"
@@ -68,6 +69,8 @@ func (m *Machine) AddFS(cfg FS) *FileSystem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
+	case m.down:
+		fs.err = errDown
 	case cfg.Type < Ext4 || cfg.Type > Tmpfs:
 		fs.err = fmt.Errorf("emu: FS.Type is %d, allowed are Ext4 (%d), XFS (%d) and Tmpfs (%d)", cfg.Type, Ext4, XFS, Tmpfs)
 	case cfg.Size == 0 || cfg.Size > MaxSize || cfg.Size%pageSize != 0:
@@ -163,8 +166,8 @@ func (fs *FileSystem) Create(name string, size uint64) (*File, error) {
 		if c != '/' || i == 0 {
 			continue
 		}
-		if err := fs.mkdir(name[:i]); err != nil && err != syscall.EEXIST {
-			return nil, &iofs.PathError{Op: "mkdir", Path: fs.Path(name[:i]), Err: err}
+		if err := fs.Mkdir(name[:i]); err != nil && !errors.Is(err, syscall.EEXIST) {
+			return nil, err
 		}
 	}
 	f, err := fs.Open(name, platform.ORdwr|platform.OCreat|platform.OTrunc, 0o644)
@@ -183,15 +186,16 @@ func (fs *FileSystem) Mkdir(name string) error {
 	return fs.do("mkdir", name, func() error { return fs.mkdir(name) })
 }
 
+// mkdir makes the directory name. The machine's mu must be held.
 func (fs *FileSystem) mkdir(name string) error {
-	fs.m.mu.Lock()
-	defer fs.m.mu.Unlock()
 	dir, last, err := fs.walkParent(strings.TrimRight(name, "/"))
 	if err != nil {
 		return err
 	}
-	if last == "." || last == ".." || dir.children[last] != nil {
-		return syscall.EEXIST
+	if _, err := fs.child(dir, last); err == nil {
+		return syscall.EEXIST // also the root, "." and ".."
+	} else if err != syscall.ENOENT {
+		return err
 	}
 	o, err := fs.newInode(classDirectory, fs.Path(name), 0o755)
 	if err != nil {
@@ -206,8 +210,6 @@ func (fs *FileSystem) mkdir(name string) error {
 // without a name. EPERM: it is append-only or immutable.
 func (fs *FileSystem) Remove(name string) error {
 	return fs.do("remove", name, func() error {
-		fs.m.mu.Lock()
-		defer fs.m.mu.Unlock()
 		dir, last, err := fs.walkParent(name)
 		if err != nil {
 			return err
@@ -242,8 +244,6 @@ func (fs *FileSystem) Truncate(name string, size uint64) error {
 		if size > maxFileOffset {
 			return syscall.EINVAL
 		}
-		fs.m.mu.Lock()
-		defer fs.m.mu.Unlock()
 		o, err := fs.find(name)
 		switch {
 		case err != nil:
@@ -271,8 +271,6 @@ func (fs *FileSystem) SetImmutable(name string, on bool) error {
 
 func (fs *FileSystem) change(name string, set func(*object)) error {
 	return fs.do("chattr", name, func() error {
-		fs.m.mu.Lock()
-		defer fs.m.mu.Unlock()
 		o, err := fs.find(name)
 		if err == nil {
 			set(o)
@@ -281,12 +279,18 @@ func (fs *FileSystem) change(name string, set func(*object)) error {
 	})
 }
 
-// do calls f and wraps its error with the name.
+// do calls f with the machine's mu held and wraps its error with the name.
 func (fs *FileSystem) do(op, name string, f func() error) error {
 	if fs.err != nil {
 		return fs.err
 	}
-	if err := f(); err != nil {
+	fs.m.mu.Lock()
+	defer fs.m.mu.Unlock()
+	err := errnoOf(errDown)
+	if !fs.m.down {
+		err = f()
+	}
+	if err != nil {
 		return &iofs.PathError{Op: op, Path: fs.Path(name), Err: err}
 	}
 	return nil

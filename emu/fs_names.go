@@ -88,6 +88,9 @@ func (m *Machine) mounted(p string) (*FileSystem, string) {
 func (m *Machine) Open(p string, flags int, mode uint32) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.down {
+		return -1, errnoOf(errDown)
+	}
 	if fs, name := m.mounted(p); fs != nil {
 		return fs.open(name, flags, mode)
 	}
@@ -181,6 +184,9 @@ func (fs *FileSystem) openTmpfile(name string, flags int, mode uint32) (int, err
 func (m *Machine) Unlink(p string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.down {
+		return errnoOf(errDown)
+	}
 	fs, name := m.mounted(p)
 	if fs == nil {
 		if m.node(path.Clean(p)) != nil {

@@ -39,58 +39,62 @@ var holeCells = []struct {
 }
 
 func TestMapFixedHole(t *testing.T) {
-	host := hostSubject(t)
-	for _, s := range []*subject{emulatedSubject(t, newMachine(t, emu.Config{})), host} {
-		compared := 0
-		for _, c := range holeCells {
-			o, ok := s.objects[c.object]
-			if !ok {
-				continue
-			}
-			if s == host && hostKernel(t).before(measuredOn) {
-				t.Logf("%s: not measured", s.name)
-				continue
-			}
-			compared++
-			fd, err := s.p.Open(o.path, openFlags[c.open], 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			const room, aligned = 8 << 20, 2 << 20
-			start, err := s.p.Mmap(0, room, platform.ProtNone, platform.MapPrivate|platform.MapAnonymous, -1, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			base := (start + aligned - 1) &^ (aligned - 1)
-			_, err = s.p.Mmap(base, o.length, platform.ProtRead|platform.ProtWrite,
-				columnFlags[c.column]|platform.MapFixed, fd, 0)
-			if err != c.errno {
-				t.Errorf("%s: %s %s opened %s: got %v, want %v", s.name, c.object, c.column, c.open, err, c.errno)
-			}
-			hole := s.p.Msync(base, o.length, platform.MsAsync) == unix.ENOMEM
-			if hole != c.hole {
-				t.Errorf("%s: %s %s opened %s: hole %t, want %t", s.name, c.object, c.column, c.open, hole, c.hole)
-			}
-			if outside := s.p.Msync(base+uintptr(o.length), 4096, platform.MsAsync); outside != nil {
-				t.Errorf("%s: %s %s: behind the range: %v", s.name, c.object, c.column, outside)
-			}
-			left := []extent{{uint64(start), uint64(start) + room}}
-			if hole { // it isn't ours any more
-				left = []extent{{uint64(start), uint64(base)}, {uint64(base) + o.length, uint64(start) + room}}
-			}
-			for _, x := range left {
-				if x.start == x.end {
-					continue
-				}
-				if err := s.p.Munmap(uintptr(x.start), x.end-x.start); err != nil {
-					t.Error(err)
+	emulated, host := emulatedSubject(t, newMachine(t, emu.Config{})), hostSubject(t)
+	for _, s := range []*subject{emulated, host} {
+		t.Run(s.name, func(t *testing.T) {
+			for i, c := range holeCells {
+				if o, ok := s.objects[c.object]; ok {
+					s.compared++
+					s.checkHole(t, i, o)
+				} else {
+					s.miss(c.object, 1)
 				}
 			}
-			if err := s.p.Close(fd); err != nil {
-				t.Error(err)
-			}
+			s.report(t)
+		})
+	}
+	sameTotal(t, emulated, host)
+}
+
+// checkHole checks holeCells[i] with the object o.
+func (s *subject) checkHole(t *testing.T, i int, o cellObject) {
+	c := holeCells[i]
+	fd, err := s.p.Open(o.path, openFlags[c.open], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const room, aligned = 8 << 20, 2 << 20
+	start, err := s.p.Mmap(lowRoom(), room, platform.ProtNone, platform.MapPrivate|platform.MapAnonymous, -1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := (start + aligned - 1) &^ (aligned - 1)
+	_, err = s.p.Mmap(base, o.length, platform.ProtRead|platform.ProtWrite,
+		columnFlags[c.column]|platform.MapFixed, fd, 0)
+	if err != c.errno {
+		t.Errorf("%s: %s %s opened %s: got %v, want %v", s.name, c.object, c.column, c.open, err, c.errno)
+	}
+	hole := s.p.Msync(base, o.length, platform.MsAsync) == unix.ENOMEM
+	if hole != c.hole {
+		t.Errorf("%s: %s %s opened %s: hole %t, want %t", s.name, c.object, c.column, c.open, hole, c.hole)
+	}
+	if outside := s.p.Msync(base+uintptr(o.length), 4096, platform.MsAsync); outside != nil {
+		t.Errorf("%s: %s %s: behind the range: %v", s.name, c.object, c.column, outside)
+	}
+	left := []extent{{uint64(start), uint64(start) + room}}
+	if hole { // it isn't ours any more
+		left = []extent{{uint64(start), uint64(base)}, {uint64(base) + o.length, uint64(start) + room}}
+	}
+	for _, x := range left {
+		if x.start == x.end {
+			continue
 		}
-		t.Logf("%s: %d of %d cells compared", s.name, compared, len(holeCells))
+		if err := s.p.Munmap(uintptr(x.start), x.end-x.start); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.p.Close(fd); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,6 +1,9 @@
 package emu_test
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // What mmap answered on Linux 6.1, as measured on each object, and where a later
 // kernel was seen to answer otherwise. The emulated machine answers as 6.1 did.
@@ -10,8 +13,23 @@ type kernelVersion [2]int
 
 func (v kernelVersion) before(w kernelVersion) bool { return slices.Compare(v[:], w[:]) < 0 }
 
+func (v kernelVersion) String() string { return fmt.Sprintf("Linux %d.%d", v[0], v[1]) }
+
 // measuredOn is the kernel of the tables below.
 var measuredOn = kernelVersion{6, 1}
+
+// measuredKernels are those whose answers are known. When an answer changed between two
+// of them nobody knows.
+var measuredKernels = []kernelVersion{measuredOn, {6, 18}}
+
+// unmeasured says why nothing is expected of a host with the kernel v; "" if its answers
+// are known.
+func (v kernelVersion) unmeasured() string {
+	if slices.Contains(measuredKernels, v) {
+		return ""
+	}
+	return "unmeasured: " + v.String()
+}
 
 // mmapColumns are the flags of each column of mmapCells.
 var mmapColumns = []string{
@@ -95,11 +113,28 @@ ext4-dax-late xfs-dax-late ext4-late tmpfs-late | RDWR | late | EACCES ok - - - 
 // laterCells are answers that a later kernel was seen to give instead. Linux 6.18 was
 // asked for every cell of ext4 without DAX, tmpfs, /dev/zero and /dev/null, and gave
 // none.
-var laterCells = []struct {
-	since                      kernelVersion
-	object, open, prot, column string
-	answer                     string
-}{}
+var laterCells []laterCell
+
+// cellID names an answer: the open or the mmap of an object.
+type cellID struct{ object, open, prot, column string }
+
+// laterCell is an answer of the kernels of measuredKernels from since on.
+type laterCell struct {
+	since  kernelVersion
+	cell   cellID
+	answer string
+}
+
+// answerOf is what the kernel v of measuredKernels answers where 6.1 gave measured.
+func (v kernelVersion) answerOf(later []laterCell, cell cellID, measured string) string {
+	newest := measuredOn
+	for _, c := range later {
+		if c.cell == cell && !v.before(c.since) && !c.since.before(newest) {
+			newest, measured = c.since, c.answer
+		}
+	}
+	return measured
+}
 
 // The geometry of mmap with RDWR, READ|WRITE, MAP_SHARED (and V+S on DAX, which is
 // the same): A is the alignment, S the size of the device. A file has 0x801388 bytes;

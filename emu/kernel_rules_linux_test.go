@@ -1,7 +1,9 @@
 package emu_test
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -62,15 +64,86 @@ type subject struct {
 	// luck says what to expect where the measured kernel answered by luck; nil: the
 	// cell isn't compared.
 	luck func() string
-	// answer is what a cell must be, given what was measured on 6.1; known is false
-	// where nobody measured it for this kernel.
-	answer func(cell cellID, measured string) (want string, known bool)
+	// answer is what a cell must be, given what was measured on 6.1.
+	answer func(cell cellID, measured string) string
+	// complete: it must have every object.
+	complete bool
+	// unmeasured: why no cell is compared; there are no objects then.
+	unmeasured string
+	// absent says why there is no object of that name, where it isn't that the host has
+	// nothing of the kind.
+	absent map[string]string
 
 	compared   int
-	unmeasured map[string]int // by reason
+	uncompared map[gap]int
 }
 
-type cellID struct{ object, open, prot, column string }
+// gap is why cells aren't compared, with the name of an object or of a group of them.
+type gap struct{ name, reason string }
+
+func newSubject(name string, p platform.Platform) *subject {
+	return &subject{
+		name: name, p: p, objects: map[string]cellObject{}, absent: map[string]string{}, uncompared: map[gap]int{},
+	}
+}
+
+// kinds are the groups of objects that a subject has or hasn't.
+var kinds = map[string]string{
+	"dax4K": "device DAX of 4 KiB", "dax2M": "device DAX of 2 MiB", "dax1G": "device DAX of 1 GiB",
+	"ext4-dax": "ext4 with DAX", "xfs-dax": "xfs with DAX", "ext4": "ext4 without DAX",
+	"ext4-virtio": "ext4 on virtio-pmem", "tmpfs": "tmpfs", "block": "block device",
+	"zero": "/dev/zero", "null": "/dev/null", "nmem": "/dev/nmem0",
+}
+
+// miss counts n cells of an object that isn't there.
+func (s *subject) miss(object string, n int) {
+	kind := object
+	for kinds[kind] == "" && s.absent[kind] == "" && strings.Contains(kind, "-") {
+		kind = kind[:strings.LastIndex(kind, "-")]
+	}
+	reason := s.absent[kind]
+	if reason == "" {
+		reason = "no " + kinds[kind] + " here"
+	}
+	s.uncompared[gap{kind, reason}] += n
+}
+
+// total is how many cells there are.
+func (s *subject) total() int {
+	sum := s.compared
+	for _, n := range s.uncompared {
+		sum += n
+	}
+	return sum
+}
+
+// report ends a test of s: a subtest that is skipped for each gap.
+func (s *subject) report(t *testing.T) {
+	t.Helper()
+	if s.unmeasured != "" {
+		t.Skip(s.unmeasured + countOf(s.total()))
+	}
+	t.Logf("%s: %d of %d cells compared", s.name, s.compared, s.total())
+	if s.complete && (s.compared == 0 || s.compared != s.total()) {
+		t.Errorf("%s: %d of %d cells compared, want all", s.name, s.compared, s.total())
+	}
+	gaps := slices.SortedFunc(maps.Keys(s.uncompared), func(a, b gap) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.reason, b.reason))
+	})
+	for _, g := range gaps {
+		t.Run(g.name, func(t *testing.T) { t.Skip(g.reason + countOf(s.uncompared[g])) })
+	}
+}
+
+func countOf(cells int) string {
+	switch cells {
+	case 0:
+		return ""
+	case 1:
+		return ": 1 cell"
+	}
+	return fmt.Sprintf(": %d cells", cells)
+}
 
 // cellObject is how to open an object. late is called after the open.
 type cellObject struct {
@@ -105,35 +178,114 @@ func TestKernelRules(t *testing.T) {
 	host := hostSubject(t)
 	for _, s := range []*subject{emulated, host} {
 		t.Run(s.name, func(t *testing.T) {
-			s.checkMatrix(t)
-			s.checkGeometry(t)
-			s.checkHints(t)
-			t.Logf("%s: %d cells compared", s.name, s.compared)
-			for _, reason := range sortedKeys(s.unmeasured) {
-				t.Logf("%s: %d cells not compared: %s", s.name, s.unmeasured[reason], reason)
-			}
-			if s.compared == 0 {
-				t.Error("no cell was compared")
-			}
+			s.checkCells(t)
+			s.report(t)
 		})
+	}
+	sameTotal(t, emulated, host)
+}
+
+func (s *subject) checkCells(t *testing.T) {
+	s.checkMatrix(t)
+	s.checkGeometry(t)
+	s.checkHints(t)
+}
+
+// sameTotal checks that no cell of either was lost.
+func sameTotal(t *testing.T, emulated, host *subject) {
+	t.Helper()
+	e, h := emulated.total(), host.total()
+	if e != h && e > 0 && h > 0 { // 0: -run left it out
+		t.Errorf("%s: %d cells, %s: %d", emulated.name, e, host.name, h)
 	}
 }
 
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// What isn't measured is counted and skipped, whatever the host has.
+func TestUnmeasuredKernels(t *testing.T) {
+	emulated := emulatedSubject(t, newMachine(t, emu.Config{}))
+	emulated.checkCells(t)
+	for kernel, want := range map[kernelVersion]string{
+		{5, 14}: "unmeasured: Linux 5.14",
+		{6, 0}:  "unmeasured: Linux 6.0",
+		{6, 1}:  "",
+		{6, 12}: "unmeasured: Linux 6.12",
+		{6, 18}: "",
+		{6, 19}: "unmeasured: Linux 6.19",
+		{7, 2}:  "unmeasured: Linux 7.2",
+	} {
+		if got := kernel.unmeasured(); got != want {
+			t.Errorf("%v: got %q, want %q", kernel, got, want)
+		}
+		s := hostSubjectOf(t, kernel)
+		if s.unmeasured != want {
+			t.Errorf("subject of %v: got %q, want %q", kernel, s.unmeasured, want)
+		}
+		if want == "" {
+			continue
+		}
+		s.checkCells(t)
+		if s.compared != 0 {
+			t.Errorf("%v: %d cells compared", kernel, s.compared)
+		}
+		sameTotal(t, emulated, s)
 	}
-	slices.Sort(keys)
-	return keys
+	other := newSubject("host of another file system", platform.Host())
+	if other.addHostFS(t, "/proc"); len(other.objects) != 0 || other.total() != 0 ||
+		!maps.Equal(other.uncompared, map[gap]int{{"fs-0x9fa0", "unmeasured: fs-0x9fa0"}: 0}) {
+		t.Errorf("with /proc: %d objects, %v", len(other.objects), other.uncompared)
+	}
+	// A host with nothing, with half of the objects and with all has as many cells.
+	for _, has := range []func(string) bool{
+		func(string) bool { return false },
+		func(name string) bool { return len(name)%2 == 0 },
+		func(string) bool { return true },
+	} {
+		s := newSubject("host with less", emulated.p)
+		s.luck, s.answer = func() string { return "" }, emulated.answer
+		for name, o := range emulated.objects {
+			if has(name) {
+				s.objects[name] = o
+			}
+		}
+		s.checkCells(t)
+		if e := emulated.total(); s.total() != e || s.compared > e || len(s.objects) == 0 && s.compared > 0 {
+			t.Errorf("with %d objects: %d of %d cells compared, want %d", len(s.objects), s.compared, s.total(), e)
+		}
+		for g := range s.uncompared {
+			if strings.Contains(g.reason, "no  here") {
+				t.Errorf("no kind of %s", g.name)
+			}
+		}
+	}
+}
+
+func TestLaterCells(t *testing.T) {
+	cell := cellID{"tmpfs", "RDWR", "r", "V"}
+	later := []laterCell{
+		{kernelVersion{6, 18}, cell, "ENODEV"},
+		{kernelVersion{6, 30}, cell, "EPERM"},
+		{kernelVersion{6, 18}, cellID{"ext4", "RDWR", "r", "V"}, "EIO"},
+	}
+	for kernel, want := range map[kernelVersion]string{{6, 1}: "ok", {6, 18}: "ENODEV", {6, 30}: "EPERM"} {
+		for range 2 {
+			if got := kernel.answerOf(later, cell, "ok"); got != want {
+				t.Errorf("%v: got %s, want %s", kernel, got, want)
+			}
+			slices.Reverse(later)
+		}
+	}
+	for _, c := range laterCells {
+		if !slices.Contains(measuredKernels, c.since) {
+			t.Errorf("%+v is of a kernel that wasn't measured", c)
+		}
+	}
 }
 
 func emulatedSubject(t *testing.T, m *emu.Machine) *subject {
-	s := &subject{
-		name: "emulated", p: m, objects: map[string]cellObject{}, unmeasured: map[string]int{},
-		luck:   func() string { return "EINVAL" },
-		answer: func(_ cellID, measured string) (string, bool) { return measured, true },
-	}
+	s := newSubject("emulated", m)
+	s.complete = true
+	s.luck = func() string { return "EINVAL" }
+	s.answer = func(_ cellID, measured string) string { return measured }
 	for name, align := range map[string]uint64{"dax4K": 4 << 10, "dax2M": 2 << 20, "dax1G": 1 << 30} {
 		d := m.AddDevDax(emu.DevDax{Size: max(3*align, 16<<20), Align: align})
 		s.objects[name] = cellObject{path: d.Path(), length: align, align: align, size: d.Size()}
@@ -200,33 +352,31 @@ var fsMagic = map[int64]string{
 	unix.OVERLAYFS_SUPER_MAGIC: "overlayfs", unix.BTRFS_SUPER_MAGIC: "btrfs",
 }
 
-// hostSubject finds what objects this host has.
+// hostSubject finds what objects this host has, if its kernel is one that was measured.
 func hostSubject(t *testing.T) *subject {
-	kernel := hostKernel(t)
-	s := &subject{
-		name: fmt.Sprintf("host Linux %d.%d", kernel[0], kernel[1]),
-		p:    platform.Host(), objects: map[string]cellObject{}, unmeasured: map[string]int{},
-		luck: func() string { return "" },
+	t.Helper()
+	return hostSubjectOf(t, hostKernel(t))
+}
+
+// hostSubjectOf is hostSubject for a host that is to have this kernel.
+func hostSubjectOf(t *testing.T, kernel kernelVersion) *subject {
+	t.Helper()
+	s := newSubject("host "+kernel.String(), platform.Host())
+	if s.unmeasured = kernel.unmeasured(); s.unmeasured != "" {
+		return s
 	}
-	s.answer = func(cell cellID, measured string) (string, bool) {
-		if kernel.before(measuredOn) {
-			return "", false
+	s.luck = func() string { return "" }
+	s.answer = func(cell cellID, measured string) string { return kernel.answerOf(laterCells, cell, measured) }
+	for name, path := range map[string]string{"zero": "/dev/zero", "null": "/dev/null"} {
+		if runtime.GOARCH == "amd64" {
+			s.objects[name] = cellObject{path: path, length: 4 << 10}
+		} else {
+			s.absent[name] = "unmeasured: " + path + " on " + runtime.GOARCH
 		}
-		for _, c := range laterCells {
-			if (cellID{c.object, c.open, c.prot, c.column}) == cell {
-				// Between the two versions nobody knows when it changed.
-				return c.answer, !kernel.before(c.since)
-			}
-		}
-		return measured, true
-	}
-	if runtime.GOARCH == "amd64" {
-		s.objects["zero"] = cellObject{path: "/dev/zero", length: 4 << 10}
-		s.objects["null"] = cellObject{path: "/dev/null", length: 4 << 10}
 	}
 	shm, err := os.MkdirTemp("/dev/shm", "emu-cells")
 	if err != nil {
-		t.Logf("no /dev/shm: %v", err)
+		s.absent["tmpfs"] = fmt.Sprintf("no tmpfs here: %v", err)
 	} else {
 		t.Cleanup(func() { os.RemoveAll(shm) })
 		s.addHostFS(t, shm)
@@ -243,11 +393,11 @@ func (s *subject) addHostFS(t *testing.T, dir string) {
 	name := fsMagic[st.Type]
 	switch name {
 	case "":
-		t.Logf("%s: a file system of magic %#x isn't measured", dir, st.Type)
+		s.unmeasuredFS(fmt.Sprintf("fs-%#x", st.Type))
 		return
 	case "ext4", "tmpfs":
 	default:
-		t.Logf("%s: %s has no measured cells (xfs is measured with DAX only)", dir, name)
+		s.unmeasuredFS(name)
 		return
 	}
 	if _, ok := s.objects[name]; ok {
@@ -282,7 +432,7 @@ func (s *subject) addHostFS(t *testing.T, dir string) {
 	for attr, flag := range attributed {
 		o := create(attr, 8192)
 		if err := setFileFlags(o.path, flag); err != nil {
-			t.Logf("%s: no %s files: %v", dir, attr, err)
+			s.absent[name+"-"+attr] = fmt.Sprintf("no files with %s of %s here: %v", attr, name, err)
 			continue
 		}
 		t.Cleanup(func() { setFileFlags(o.path, 0) })
@@ -293,7 +443,14 @@ func (s *subject) addHostFS(t *testing.T, dir string) {
 		late.late = func() error { return setFileFlags(late.path, appendFlag) }
 		late.close = func() error { return setFileFlags(late.path, 0) }
 		s.objects[name+"-late"] = late
+	} else {
+		s.absent[name+"-late"] = s.absent[name+"-append"]
 	}
+}
+
+// unmeasuredFS reports a file system that the tables know nothing of. No cell is of it.
+func (s *subject) unmeasuredFS(name string) {
+	s.uncompared[gap{name, "unmeasured: " + name}] += 0
 }
 
 func isDAX(t *testing.T, path string) bool {
@@ -335,7 +492,7 @@ func (s *subject) checkMatrix(t *testing.T) {
 			o, ok := s.objects[name]
 			for _, open := range strings.Fields(row[1]) {
 				if !ok {
-					s.unmeasured["no "+name+" here"] += len(strings.Fields(row[3]))
+					s.miss(name, cellsOf(row[2], row[3]))
 					continue
 				}
 				s.checkOpen(t, name, o, open, row[2], row[3])
@@ -344,14 +501,26 @@ func (s *subject) checkMatrix(t *testing.T) {
 	}
 }
 
+// cellsOf counts the cells of a row of mmapCells, for one object and open mode.
+func cellsOf(prots, answers string) int {
+	if strings.HasPrefix(answers, "open: ") {
+		return 1
+	}
+	n := 0
+	for _, answer := range strings.Fields(answers) {
+		if answer != "-" {
+			n += len(strings.Fields(prots))
+		}
+	}
+	return n
+}
+
 // checkOpen checks the cells of one object and open mode.
 func (s *subject) checkOpen(t *testing.T, name string, o cellObject, open, prots, answers string) {
 	fd, err := s.p.Open(o.path, openFlags[open], 0)
 	if want, ok := strings.CutPrefix(answers, "open: "); ok {
-		want, known := s.answer(cellID{name, open, "", "open"}, want)
-		if !known {
-			s.unmeasured["another kernel"]++
-		} else if s.compared++; errnoName(err) != want {
+		want = s.answer(cellID{name, open, "", "open"}, want)
+		if s.compared++; errnoName(err) != want {
 			t.Errorf("%s: open %s %s: got %s, want %s", s.name, name, open, errnoName(err), want)
 		}
 		if err == nil {
@@ -376,11 +545,7 @@ func (s *subject) checkOpen(t *testing.T, name string, o cellObject, open, prots
 			continue
 		}
 		for _, set := range strings.Fields(prots) {
-			want, known := s.answer(cellID{name, open, set, column}, measured)
-			if !known {
-				s.unmeasured["another kernel"]++
-				continue
-			}
+			want := s.answer(cellID{name, open, set, column}, measured)
 			s.compared++
 			for _, prot := range protSets[set] {
 				addr, err := s.p.Mmap(0, o.length, prot, columnFlags[column], fd, 0)

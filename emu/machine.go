@@ -134,10 +134,10 @@ func (m *Machine) domain() string {
 // PageSize is the page size of the host, since mappings are real ones.
 func (m *Machine) PageSize() uint64 { return m.host.PageSize() }
 
-// Shutdown frees what the machine holds; nothing of it can be opened any more, while
-// descriptors that are still open and memory that is still mapped keep working. The
-// error names each of them, as far as they were opened and mapped through the machine:
-// a leak check. Calling it again does nothing.
+// Shutdown frees what the machine holds; nothing can be added to it, made, opened or
+// removed on it any more (ENODEV), while descriptors that are still open and memory that
+// is still mapped keep working. The error names each of them, as far as they were opened
+// and mapped through the machine: a leak check. Calling it again does nothing.
 func (m *Machine) Shutdown() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

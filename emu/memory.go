@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"pmemlab/pmem2/platform"
+	"pmemlab/pmem2/platform/vma"
 )
 
 // mapping is what the machine knows of a range that was mapped through it.
@@ -14,6 +15,10 @@ type mapping struct {
 	prot   int
 	shared bool
 	sync   bool // MAP_SYNC took effect
+	// noreserve: with MAP_NORESERVE, which keeps neighbours apart.
+	noreserve bool
+	// lost: of device DAX, mapped past the end of the memfd. See settle.
+	lost bool
 }
 
 // advance is the mapping of what begins n bytes into the range.
@@ -22,6 +27,17 @@ func (mp mapping) advance(n uint64) mapping {
 		mp.off += n
 	}
 	return mp
+}
+
+// goesOn says whether next, n bytes behind where mp begins, is the same mapping to the
+// kernel. Shared anonymous memory, /dev/zero too, is a new object each time.
+func (mp mapping) goesOn(n uint64, next mapping) bool {
+	if mp.shared && mp.obj == nil || mp.obj != nil && mp.obj.class == classZero {
+		return false
+	}
+	mp = mp.advance(n)
+	mp.lost = next.lost
+	return mp == next
 }
 
 func (mp mapping) name() string {
@@ -95,10 +111,9 @@ func (m *Machine) Mmap(addr uintptr, length uint64, prot, flags, fd int, off int
 			return 0, syscall.ENOMEM
 		}
 		if late { // the hole: the kernel unmaps before it asks the object
-			if err := m.host.Munmap(addr, place.n); err != nil {
+			if err := m.unmap(addr, place.n); err != nil {
 				return 0, err
 			}
-			m.forget(addr, place.n)
 		}
 	}
 	if late {
@@ -122,7 +137,7 @@ func (o *object) mmapObject() mmapObject {
 
 // mapObject does what the rules allow. mu must be held.
 func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (uintptr, error) {
-	mp := mapping{obj: o, off: uint64(c.off), prot: c.prot}
+	mp := mapping{obj: o, off: uint64(c.off), prot: c.prot, noreserve: c.flags&platform.MapNoreserve != 0}
 	hostFlags := platform.MapShared
 	if c.flags&platform.MapType == platform.MapPrivate {
 		hostFlags = platform.MapPrivate
@@ -138,10 +153,7 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 		hostFlags |= platform.MapAnonymous
 		fd, hostOff = -1, 0
 	case classDevDax:
-		mp.off &^= o.align - 1 // the page tables of a huge page hold no smaller offset
-		if hostOff = int64(mp.off); mp.off >= o.size {
-			hostOff = pastEnd // all of it is, and some offsets no file can have
-		}
+		mp.off, hostOff = o.daxOffset(mp.off)
 	}
 	asked := c.flags & (platform.MapFixed | platform.MapFixedNoreplace)
 	if c.addr < pageSize && asked == 0 { // no hint, or one that rounds to none
@@ -153,6 +165,9 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 	hostFlags |= asked
 	at, err := m.host.Mmap(place.addr, c.length, c.prot, hostFlags, fd, hostOff)
 	if err != nil {
+		if asked == platform.MapFixed {
+			m.resync(addresses(place.addr, place.n))
+		}
 		return 0, err
 	}
 	if o.class == classDevDax && uint64(c.off) != mp.off && uint64(c.off) < o.size {
@@ -170,8 +185,18 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 	}
 	place.reserved = false // it is the mapping now
 	m.forget(at, place.n)
-	m.maps.Insert(at, place.n, mp)
+	m.insert(at, place.n, mp)
 	return at, nil
+}
+
+// daxOffset is where in a device DAX mapping that is to begin at off begins: the page
+// tables of a huge page hold no smaller offset. hostOff is that in the memfd.
+func (o *object) daxOffset(off uint64) (rounded uint64, hostOff int64) {
+	off &^= o.align - 1
+	if off >= o.size {
+		return off, pastEnd // all of it is, and some offsets no file can have
+	}
+	return off, int64(off)
 }
 
 // congruence is the number of bytes that the kernel likes addresses and offsets of
@@ -257,10 +282,16 @@ func (m *Machine) mmapAnonymous(addr uintptr, length uint64, prot, flags, fd int
 	}
 	at, err := m.host.Mmap(addr, length, prot, flags, fd, off)
 	if err != nil {
+		if replaces {
+			m.resync(addresses(addr, n))
+		}
 		return 0, err
 	}
 	m.forget(at, n)
-	m.maps.Insert(at, n, mapping{prot: prot, shared: flags&platform.MapType == platform.MapShared})
+	m.insert(at, n, mapping{
+		prot: prot, shared: flags&platform.MapType == platform.MapShared,
+		noreserve: flags&platform.MapNoreserve != 0,
+	})
 	return at, nil
 }
 
@@ -277,11 +308,104 @@ func (m *Machine) cutsAligned(addr uintptr, n uint64) bool {
 	return true
 }
 
+// insert records that mp is mapped to [addr, addr+n), of which the machine knows
+// nothing yet. Like the kernel it makes one mapping of neighbours that go on in each
+// other. mu must be held.
+func (m *Machine) insert(addr uintptr, n uint64, mp mapping) {
+	mixed := false
+	if e, ok := m.maps.At(addr - 1); ok && e.Value.goesOn(uint64(addr-e.Addr), mp) {
+		mixed = e.Value.lost != mp.lost
+		addr, n, mp = e.Addr, e.Len+n, e.Value
+	}
+	if e, ok := m.maps.At(addr + uintptr(n)); ok && mp.goesOn(n, e.Value) {
+		mixed = mixed || e.Value.lost != mp.lost
+		n += e.Len
+	}
+	m.maps.Insert(addr, n, mp)
+	m.settle(vma.Entry[mapping]{Addr: addr, Len: n, Value: mp}, mixed)
+}
+
+// settle maps the pages of a device DAX mapping where accesses must find them: past the
+// end of the memfd, so that each is SIGBUS, while the mapping begins or ends at no
+// multiple of the device's alignment. mixed says that only some of them are there now.
+// mu must be held.
+func (m *Machine) settle(e vma.Entry[mapping], mixed bool) {
+	o := e.Value.obj
+	if o == nil || o.class != classDevDax || o.align <= pageSize {
+		return
+	}
+	lost := (uint64(e.Addr)|e.Len)%o.align != 0
+	if lost == e.Value.lost && !mixed {
+		return
+	}
+	hostOff := int64(pastEnd)
+	if !lost {
+		e.Value.off, hostOff = o.daxOffset(e.Value.off)
+	}
+	_, err := m.host.Mmap(e.Addr, e.Len, e.Value.prot, platform.MapShared|platform.MapFixed, o.keeper, hostOff)
+	if err != nil { // after Shutdown, without a descriptor: accesses stay as they were
+		m.resync(addresses(e.Addr, e.Len))
+		return
+	}
+	e.Value.lost = lost
+	m.maps.Insert(e.Addr, e.Len, e.Value)
+}
+
+// settleBeside settles what is left of the mappings from which [addr, addr+n) was cut:
+// it may be aligned now. What the host has unmapped the machine must not know any more.
+// mu must be held.
+func (m *Machine) settleBeside(addr uintptr, n uint64) {
+	for _, beside := range [2]uintptr{addr - 1, addr + uintptr(n)} {
+		if e, ok := m.maps.At(beside); ok && e.Value.lost {
+			m.settle(e, false)
+		}
+	}
+}
+
 // forget strikes out what was mapped in [addr, addr+n). mu must be held.
 func (m *Machine) forget(addr uintptr, n uint64) {
-	for _, e := range m.maps.Remove(addr, n) {
+	gone := m.maps.Remove(addr, n)
+	m.settleBeside(addr, n)
+	for _, e := range gone {
 		m.release(e.Value.obj)
 	}
+}
+
+// resync forgets what a call that failed on the host has nevertheless unmapped in the
+// ranges of addresses. mu must be held.
+func (m *Machine) resync(ranges ...extent) {
+	var gone []vma.Entry[mapping]
+	for _, x := range ranges {
+		for e := range m.maps.Overlapping(uintptr(x.start), x.end-x.start) {
+			if !m.isMapped(e.Addr, e.Len) {
+				gone = append(gone, e)
+			}
+		}
+	}
+	for _, e := range gone {
+		m.maps.Remove(e.Addr, e.Len)
+	}
+	for _, e := range gone {
+		m.settleBeside(e.Addr, e.Len)
+		m.release(e.Value.obj)
+	}
+}
+
+// addresses is [addr, addr+n) for resync.
+func addresses(addr uintptr, n uint64) extent { return extent{uint64(addr), uint64(addr) + n} }
+
+// isMapped asks the host whether something is mapped to each page of [addr, addr+n).
+func (m *Machine) isMapped(addr uintptr, n uint64) bool {
+	return m.host.Msync(addr, n, platform.MsAsync) != syscall.ENOMEM
+}
+
+// unmap unmaps [addr, addr+n). mu must be held.
+func (m *Machine) unmap(addr uintptr, n uint64) error {
+	if err := m.host.Munmap(addr, n); err != nil {
+		return err
+	}
+	m.forget(addr, n)
+	return nil
 }
 
 // Munmap is munmap(2). EINVAL: it would cut a device DAX mapping elsewhere than at a
@@ -293,11 +417,7 @@ func (m *Machine) Munmap(addr uintptr, length uint64) error {
 	if n != 0 && !m.cutsAligned(addr, n) {
 		return syscall.EINVAL
 	}
-	if err := m.host.Munmap(addr, length); err != nil {
-		return err
-	}
-	m.forget(addr, n)
-	return nil
+	return m.unmap(addr, n)
 }
 
 // Msync is msync(2). EINVAL: MS_SYNC on device DAX, which has no fsync.

@@ -7,55 +7,109 @@ import (
 	"pmemlab/pmem2/platform/vma"
 )
 
-const mremapDontunmap = 4
-
-// Mremap is mremap(2). A device DAX mapping is cut and moved at multiples of the
-// device's alignment only, and only to such addresses: EINVAL. (Linux was seen to
-// refuse the cuts; a move to another address it lets pass, and then every access is
-// SIGBUS.)
+// Mremap is mremap(2) as it was measured on Linux 6.1, whatever the host's kernel is.
+//
+// With MREMAP_FIXED the kernel unmaps what is at newAddr before it looks at all of the
+// source. EFAULT, because the source isn't all in one mapping, and EINVAL, because it
+// cuts a device DAX mapping elsewhere than at a multiple of the device's alignment,
+// leave a hole of the new length there. Nothing is unmapped by the EINVAL of what the
+// arguments alone show or of a newAddr range that cuts a device DAX mapping so, nor by
+// the EFAULT of an addr that isn't mapped.
+//
+// A device DAX mapping can be moved to any page and grow by any number of pages, but
+// while it begins or ends at no multiple of the alignment every access is SIGBUS. (On a
+// real machine the huge pages that were accessed before it grew stay accessible.)
+//
+// Neighbouring mappings of one object that continue each other count as one. (To a real
+// kernel only if they were made by the same descriptor.) Memory that wasn't mapped
+// through the machine the host answers for.
 func (m *Machine) Mremap(addr uintptr, length, newLength uint64, flags int, newAddr uintptr) (uintptr, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n, newN := roundUp(length, pageSize), roundUp(newLength, pageSize)
-	fixed := flags&platform.MremapFixed != 0
-	align := uint64(0) // of the device DAX mapping that addr is in
-	if e, ok := m.maps.At(addr); ok && e.Value.obj != nil && e.Value.obj.class == classDevDax {
-		align = e.Value.obj.align
-		// The range is split off its neighbours and, if it shrinks, cut itself.
-		if !m.cutsAligned(addr, n) || newN%align != 0 || fixed && uint64(newAddr)%align != 0 {
-			return 0, syscall.EINVAL
+	c, offset := m.mremapCall(addr, length, newLength, flags, newAddr)
+	n, newN := c.lengths()
+	if answer := mremapRules(c); answer.errno != 0 {
+		if answer.target {
+			if err := m.unmap(newAddr, newN); err != nil {
+				return 0, err
+			}
 		}
+		if answer.tail {
+			if err := m.unmap(addr+uintptr(newN), n-newN); err != nil {
+				return 0, err
+			}
+		}
+		return 0, answer.errno
 	}
-	if fixed && newN != 0 && !m.cutsAligned(newAddr, newN) {
-		return 0, syscall.EINVAL
+	if n == newN && flags&(platform.MremapFixed|mremapDontunmap) == 0 {
+		return addr, nil // not even whether all of it is mapped matters
 	}
-	at, err := m.move(addr, length, newLength, flags, newAddr, align)
+	at, err := m.move(c, offset)
 	if err != nil {
+		var ranges []extent
+		if c.fixed() {
+			ranges = append(ranges, addresses(newAddr, newN))
+		}
+		if n > newN {
+			ranges = append(ranges, addresses(addr+uintptr(newN), n-newN))
+		}
+		m.resync(ranges...)
 		return 0, err
 	}
 	m.moved(addr, n, at, newN, flags)
 	return at, nil
 }
 
-// move is the host's mremap, at an aligned address where it has the choice.
-func (m *Machine) move(addr uintptr, length, newLength uint64, flags int, newAddr uintptr, align uint64) (uintptr, error) {
-	choice := flags == platform.MremapMaymove && align > pageSize
-	if !choice {
-		return m.host.Mremap(addr, length, newLength, flags, newAddr)
+// mremapCall finds what is mapped where the arguments point, and the offset in its
+// object of what is at addr. mu must be held.
+func (m *Machine) mremapCall(addr uintptr, length, newLength uint64, flags int, newAddr uintptr) (mremapCall, uint64) {
+	c := mremapCall{
+		addr: addr, length: length, newLength: newLength, flags: flags, newAddr: newAddr,
+		taskSize: m.taskSize(), align: pageSize, room: true,
 	}
-	if length > 0 {
-		at, err := m.host.Mremap(addr, length, newLength, 0, 0)
+	n, newN := c.lengths()
+	c.cutsTarget = c.fixed() && !m.cutsAligned(newAddr, newN)
+	c.cutsTail = n > newN && !m.cutsAligned(addr+uintptr(newN), n-newN)
+	e, ok := m.maps.At(addr)
+	if !ok { // not the machine's, or nothing
+		c.mapped, c.shared = m.isMapped(addr, pageSize), true
+		c.start, c.end = addr, addr+uintptr(n)
+		return c, 0
+	}
+	c.mapped, c.shared = true, e.Value.shared
+	c.start, c.end = e.Addr, e.Addr+uintptr(e.Len)
+	if o := e.Value.obj; o != nil && o.class == classDevDax {
+		c.align = o.align
+	}
+	return c, e.Value.advance(uint64(addr - e.Addr)).off
+}
+
+// move is the host's mremap. Where the kernel has the choice device DAX comes to an
+// address that is aligned as the offset of the source is.
+func (m *Machine) move(c mremapCall, offset uint64) (uintptr, error) {
+	n, newN := c.lengths()
+	dontunmap := c.flags&mremapDontunmap != 0
+	choice := !c.fixed() && (n < newN || dontunmap && c.newAddr == 0)
+	if c.align <= pageSize || !choice {
+		return m.host.Mremap(c.addr, n, newN, c.flags, c.newAddr)
+	}
+	if 0 < n && n < newN {
+		at, err := m.host.Mremap(c.addr, n, newN, 0, 0)
 		if err != syscall.ENOMEM {
 			return at, err
 		}
+		c.room = false
+		if errno := mremapRules(c).errno; errno != 0 {
+			return 0, errno
+		}
 	}
-	place := placement{m: m, n: newLength}
-	place.find(align, 0)
-	if !place.reserved {
-		return 0, syscall.ENOMEM
+	place := placement{m: m, n: newN}
+	place.find(c.align, offset)
+	if !place.reserved { // too small for the kernel to care
+		return m.host.Mremap(c.addr, n, newN, c.flags, c.newAddr)
 	}
-	at, err := m.host.Mremap(addr, length, newLength, platform.MremapMaymove|platform.MremapFixed, place.addr)
-	if err != nil {
+	at, err := m.host.Mremap(c.addr, n, newN, c.flags|platform.MremapFixed, place.addr)
+	if err != nil && m.isMapped(place.addr, newN) {
 		place.giveBack()
 	}
 	return at, err
@@ -78,6 +132,8 @@ func (m *Machine) moved(addr uintptr, n uint64, at uintptr, newN uint64, flags i
 	if n > 0 && flags&mremapDontunmap == 0 {
 		m.maps.Remove(addr, n)
 	}
+	m.settleBeside(at, newN)
+	m.settleBeside(addr, n)
 	for i, e := range parts {
 		from := uint64(e.Addr - addr)
 		if from >= newN {
@@ -87,7 +143,7 @@ func (m *Machine) moved(addr uintptr, n uint64, at uintptr, newN uint64, flags i
 		if i == len(parts)-1 && from+e.Len == n && newN > n {
 			size = newN - from // it grew
 		}
-		m.maps.Insert(at+uintptr(from), size, e.Value)
+		m.insert(at+uintptr(from), size, e.Value)
 	}
 	for _, e := range gone {
 		m.release(e.Value.obj)

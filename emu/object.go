@@ -3,6 +3,7 @@ package emu
 import (
 	"fmt"
 	iofs "io/fs"
+	"math"
 	"sync"
 	"syscall"
 
@@ -39,8 +40,14 @@ type object struct {
 	allocated []extent
 }
 
+// errDown says why nothing can be made, opened or changed any more.
+var errDown = fmt.Errorf("emu: the machine is shut down: %w", syscall.ENODEV)
+
 // newObject makes the memfd of o, size bytes long, and makes o known. mu must be held.
 func (m *Machine) newObject(o *object, size uint64) error {
+	if m.down {
+		return errDown
+	}
 	fd, err := newMemfd(o.name)
 	if err != nil {
 		return fmt.Errorf("emu: no memory for %s: %w", o.name, err)
@@ -98,6 +105,9 @@ const notForMemfd = platform.OCreat | platform.OExcl | platform.OTrunc | platfor
 
 // openObject opens a descriptor on o. mu must be held.
 func (m *Machine) openObject(o *object, flags int) (int, error) {
+	if m.down {
+		return -1, errnoOf(errDown)
+	}
 	fd, err := m.host.Open(procFD(o.keeper), flags&^notForMemfd, 0)
 	if err != nil {
 		return -1, err
@@ -114,6 +124,9 @@ func (m *Machine) openObject(o *object, flags int) (int, error) {
 // lookup finds the object that fd refers to. through says that fd is none of the
 // machine's but one that every machine takes: a FIFO or socket.
 func (m *Machine) lookup(fd int) (o *object, through bool, err error) {
+	if fd < 0 || fd > math.MaxInt32 { // the host's kernel would look at 32 bits of it
+		return nil, false, syscall.EBADF
+	}
 	st, err := m.host.Fstat(fd)
 	if err != nil {
 		return nil, false, err

@@ -6,9 +6,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newMemfd makes an empty memfd. Its name shows in /proc/self/maps.
+// maxMemfdName is how many bytes the name of a memfd can have.
+const maxMemfdName = 249
+
+// newMemfd makes an empty memfd. Its name, cut to what a memfd can have, shows in
+// /proc/self/maps.
 func newMemfd(name string) (int, error) {
-	return unix.MemfdCreate("pmemlab:"+name, unix.MFD_CLOEXEC)
+	name = "pmemlab:" + name
+	return unix.MemfdCreate(name[:min(len(name), maxMemfdName)], unix.MFD_CLOEXEC)
 }
 
 // allocatedBytes is how much memory a memfd takes, in bytes.

@@ -11,6 +11,7 @@ func (m *Machine) populateDevDax(r *region, minor int, cfg DevDax) {
 	m.populateClaim(r, nd, claim{
 		devtype: "nd_dax", driver: "dax_pmem", modalias: "nd:t7", align: cfg.Align, usable: cfg.Size,
 	})
+	m.populateSeeds(r, "dax")
 	parent := r.dir + "/" + nd
 	s.populate(parent, fmt.Sprintf(`
 		dax_region/align 0400 %d
@@ -90,6 +91,43 @@ func (m *Machine) populateClaim(r *region, name string, c claim) {
 	m.sysfs.populate("bus/nd/drivers/"+c.driver, name+" -> ../../../../"+dir)
 }
 
+// populateSeeds makes the nd devices of the region that nothing is set up on yet; of
+// the kind that sits on the namespace it is the second.
+func (m *Machine) populateSeeds(r *region, claimed string) {
+	for _, seed := range []struct{ kind, modalias, attributes string }{
+		{"btt", "nd:t4", `
+			log_zero_flags 0444 Y
+			sector_size 0644 "512 520 528 4096 4104 4160 4224 \n"`},
+		{"dax", "nd:t7", pfnSeed},
+		{"pfn", "nd:t4", pfnSeed},
+	} {
+		name := fmt.Sprintf("%s%d.0", seed.kind, r.number)
+		if seed.kind == claimed {
+			name = fmt.Sprintf("%s%d.1", seed.kind, r.number)
+		}
+		dir := r.dir + "/" + name
+		m.sysfs.populate(dir, seed.attributes+fmt.Sprintf(`
+			devtype 0444 nd_%[2]s
+			modalias 0444 %[3]s
+			namespace 0644 "\n"
+			numa_node 0444 %[4]d
+			size 0444 !ENXIO
+			subsystem -> %[1]sbus/nd
+			target_node 0444 0
+			uevent 0644 "DEVTYPE=nd_%[2]s\nMODALIAS=%[3]s\n"
+			uuid 0644 "\n"`,
+			up(dir), seed.kind, seed.modalias, r.numaNode))
+		m.sysfs.populate(r.dir, seed.kind+"_seed 0444 "+name)
+		m.sysfs.populate("bus/nd/devices", name+" -> ../../../"+dir)
+	}
+}
+
+const pfnSeed = `
+	align 0644 2097152
+	mode 0644 none
+	resource 0400 !ENXIO
+	supported_alignments 0444 "4096 2097152 1073741824 \n"`
+
 // populatePmem makes the namespace of a block device, the nd device and the block
 // device on it.
 func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
@@ -99,6 +137,7 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 	m.populateClaim(r, nd, claim{
 		devtype: "nd_pfn", driver: "nd_pmem", modalias: "nd:t4", align: 2 << 20, usable: cfg.Size,
 	})
+	m.populateSeeds(r, "pfn")
 	dir := r.dir + "/" + nd + "/block/" + disk
 	s.populate(dir, fmt.Sprintf(`
 		alignment_offset 0444 0
