@@ -178,7 +178,8 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 			_, err = m.host.Mmap(at+uintptr(broken), min(o.align, place.n-broken), c.prot,
 				hostFlags|platform.MapFixed, fd, pastEnd)
 			if err != nil {
-				_ = m.host.Munmap(at, place.n)
+				place.reserved = false // what is there is the mapping
+				_ = m.unmap(at, place.n)
 				return 0, err
 			}
 		}
