@@ -239,6 +239,15 @@ func TestSourceFromFile(t *testing.T) {
 	if _, err := src.Size(); !errors.Is(err, pmem2.ErrInvalidFileHandle) {
 		t.Errorf("Size of a closed file: %v", err)
 	}
+	if _, err := src.Alignment(); !errors.Is(err, unix.EBADF) {
+		t.Errorf("Alignment of a closed file: %v", err)
+	}
+	if _, err := pmem2.NewMap(config(pmem2.GranularityPage), src); !errors.Is(err, pmem2.ErrInvalidFileHandle) {
+		t.Errorf("NewMap of a closed file: %v", err)
+	}
+	if _, err := pmem2.NewMap(pmem2.NewConfig(), src); !errors.Is(err, pmem2.ErrGranularityNotSet) {
+		t.Errorf("NewMap of a closed file, granularity not set: %v", err)
+	}
 	for name, f := range map[string]*os.File{"nil": nil, "closed": f, "empty": new(os.File)} {
 		if _, err := pmem2.SourceFromFile(f); !errors.Is(err, pmem2.ErrInvalidFileHandle) {
 			t.Errorf("%s: got %v", name, err)

@@ -24,9 +24,8 @@ func abandon(failure error, machine platform.Platform, fresh uintptr, n uint64) 
 	return unmapAfter(failure, machine, fresh, n)
 }
 
-// place moves the n bytes at fresh over the placeholder at target. If it fails
-// both are gone from where they shouldn't be: the fresh mapping is unmapped, the
-// placeholder stands.
+// place moves the n bytes at fresh over the placeholder at target. If it fails the
+// fresh mapping is unmapped and the placeholder stands.
 func place(op string, machine platform.Platform, fresh, target uintptr, n uint64) error {
 	_, err := machine.Mremap(fresh, n, n, platform.MremapMaymove|platform.MremapFixed, target)
 	if err == nil {

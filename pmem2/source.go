@@ -37,7 +37,8 @@ func SourceFromFD(fd int, opts ...Option) (*Source, error) {
 
 // SourceFromFile is SourceFromFD for an *os.File, which it keeps alive, so that
 // its finalizer can't close the descriptor. A nil file, or one that is closed, is
-// ErrInvalidFileHandle, also in what the source is asked later.
+// ErrInvalidFileHandle; one that is closed later is a closed descriptor, also when
+// another file has been given its number.
 func SourceFromFile(f *os.File, opts ...Option) (*Source, error) {
 	const op = "SourceFromFile"
 	if f == nil || *f == (os.File{}) {
@@ -61,8 +62,7 @@ type openFile struct {
 	conn syscall.RawConn
 }
 
-// closed reports whether the file has been closed: the number of its descriptor may
-// belong to another by now.
+// closed reports whether the file has been closed.
 func (f *openFile) closed() bool { return f.conn.Control(func(uintptr) {}) != nil }
 
 func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error) {
@@ -167,7 +167,7 @@ func (s *Source) Alignment() (uint64, error) {
 	if s.fd < 0 {
 		return s.machine.PageSize(), nil
 	}
-	st, err := s.machine.Fstat(s.fd)
+	st, err := s.fstat()
 	if err != nil {
 		return 0, failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
@@ -186,16 +186,13 @@ func (s *Source) usable(op string) error {
 	case s.deleted.Load():
 		return invalid(op, "the source has been deleted")
 	}
-	if s.file != nil && s.file.closed() {
-		return fail(op, ErrInvalidFileHandle, "file %s is closed", s.file.Name())
-	}
 	return nil
 }
 
 // stat is the one fstat of a call, its failure reported as pmem2_source_size(3)
 // has it.
 func (s *Source) stat(op string) (platform.Stat, error) {
-	st, err := s.machine.Fstat(s.fd)
+	st, err := s.fstat()
 	if errors.Is(err, syscall.EBADF) {
 		return st, fail(op, ErrInvalidFileHandle, "descriptor %d is not open", s.fd)
 	}
@@ -203,4 +200,12 @@ func (s *Source) stat(op string) (platform.Stat, error) {
 		return st, failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
 	return st, nil
+}
+
+// fstat is fstat(2). The number of a closed file may belong to another by now.
+func (s *Source) fstat() (platform.Stat, error) {
+	if s.file != nil && s.file.closed() {
+		return platform.Stat{}, syscall.EBADF
+	}
+	return s.machine.Fstat(s.fd)
 }
