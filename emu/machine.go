@@ -34,6 +34,9 @@ type Config struct {
 	// NoPersistenceDomain leaves the persistence_domain attribute out of every
 	// region, as where the firmware doesn't tell.
 	NoPersistenceDomain bool
+	// CPU says which instructions the machine's cache operations use, as far as the
+	// CPU of the host has them. The zero value is what [platform.Host] uses.
+	CPU platform.Settings
 }
 
 // Machine is an emulated machine. It implements [platform.Platform], whose Close
@@ -80,11 +83,19 @@ func NewMachine(cfg Config) *Machine {
 		maps:    vma.New(mapping.advance),
 		phys:    firstRegion,
 	}
+	cpu := host
+	if cfg.CPU != (platform.Settings{}) {
+		var err error
+		if cpu, err = platform.NewHost(cfg.CPU); err != nil {
+			m.remember(fmt.Errorf("emu: Config.CPU: %w", err))
+			cpu = host
+		}
+	}
 	for g := range m.ops {
-		m.ops[g] = newCacheOps(host.CacheOps(platform.Granularity(g)))
+		m.ops[g] = newCacheOps(cpu.CacheOps(platform.Granularity(g)))
 	}
 	if cfg.Model != X86 && cfg.Model != Arm64 {
-		m.err = fmt.Errorf("emu: Config.Model is %d, allowed are X86 (%d) and Arm64 (%d)", cfg.Model, X86, Arm64)
+		m.remember(fmt.Errorf("emu: Config.Model is %d, allowed are X86 (%d) and Arm64 (%d)", cfg.Model, X86, Arm64))
 	}
 	m.populateVirtual()
 	return m

@@ -28,9 +28,6 @@ const (
 	memValidFlags = MemNoFlush<<1 - 1
 )
 
-// From this many bytes on stores are non-temporal unless a flag says otherwise.
-const nonTemporalFrom = 256
-
 // Memmove is what pmem2_get_memmove_fn(3) returns, called: it copies src to dst,
 // which is mapped memory, and makes it durable unless a flag says otherwise. They
 // may overlap.
@@ -79,14 +76,14 @@ func (m *Map) store(op string, dst []byte, flags MemFlags, write func(nonTempora
 	case len(dst) == 0:
 		return nil
 	}
-	threshold := nonTemporalFrom
+	threshold := m.ops.NonTemporalFrom
 	switch {
 	case flags&(wantT|MemNoFlush) != 0 || m.granularity == GranularityByte && flags&wantNT == 0:
-		threshold = math.MaxInt
+		threshold = math.MaxUint64
 	case flags&wantNT != 0:
 		threshold = 0
 	}
-	nonTemporal := len(dst) >= threshold
+	nonTemporal := uint64(len(dst)) >= threshold
 	write(nonTemporal)
 	if flags&MemNoFlush != 0 {
 		return nil

@@ -26,9 +26,10 @@ func newTracedCPU(s *stage) *tracedCPU {
 			c.events = append(c.events, fmt.Sprintf("%s %d+%d", what, uintptr(p)-c.base, n))
 		}
 		c.ops[g] = platform.CacheOps{
-			Flush: func(p unsafe.Pointer, n uintptr) { note("flush", p, n); real.Flush(p, n) },
-			Fence: func() { c.events = append(c.events, "fence"); real.Fence() },
-			Copy:  func(d, src unsafe.Pointer, n uintptr) { note("copy", d, n); real.Copy(d, src, n) },
+			Flush:           func(p unsafe.Pointer, n uintptr) { note("flush", p, n); real.Flush(p, n) },
+			NonTemporalFrom: real.NonTemporalFrom,
+			Fence:           func() { c.events = append(c.events, "fence"); real.Fence() },
+			Copy:            func(d, src unsafe.Pointer, n uintptr) { note("copy", d, n); real.Copy(d, src, n) },
 			CopyNT: func(d, src unsafe.Pointer, n uintptr) {
 				note("copyNT", d, n)
 				real.CopyNT(d, src, n)

@@ -1,9 +1,6 @@
 package platform
 
-import (
-	"sync"
-	"unsafe"
-)
+import "unsafe"
 
 // CacheOps are the cache operations for stores of one granularity on one
 // machine: plain functions, on real hardware the assembly routines themselves,
@@ -16,12 +13,19 @@ type CacheOps struct {
 	// Instruction names what Flush executes: CLWB, CLFLUSHOPT, CLFLUSH,
 	// "DC CVAP", "DC CVAC", or "" where the granularity needs no flush.
 	Instruction string
+	// ISA is the instruction set that copies and sets are made with.
+	ISA ISA
+	// NonTemporalFrom is the length in bytes from which on a copy or set without a
+	// hint is to use CopyNT or SetNT; math.MaxUint64 is never.
+	NonTemporalFrom uint64
 	// Flush writes the cache lines of [p, p+n) back to memory. It is durable
 	// only after Fence.
 	Flush func(p unsafe.Pointer, n uintptr)
 	// Fence waits until what the calling goroutine flushed, and its
 	// non-temporal stores, have reached the power-fail protected domain.
 	Fence func()
+	// Persist is Flush and Fence.
+	Persist func(p unsafe.Pointer, n uintptr)
 	// Copy is memmove with ordinary stores; nothing is flushed. A destination
 	// word of 8 aligned bytes that lies inside the range is stored at once.
 	Copy func(dst, src unsafe.Pointer, n uintptr)
@@ -32,27 +36,6 @@ type CacheOps struct {
 	Set   func(dst unsafe.Pointer, c byte, n uintptr)
 	SetNT func(dst unsafe.Pointer, c byte, n uintptr)
 }
-
-// hostCacheOps returns the operations of the CPU that the process runs on, one
-// struct for each granularity.
-func hostCacheOps(g Granularity) *CacheOps {
-	hostOpsOnce.Do(func() {
-		ops := detectCacheOps()
-		hostOps[GranularityCacheLine] = ops
-		ops.Instruction = ""
-		ops.Flush = func(unsafe.Pointer, uintptr) {}
-		// In the two others Flush has nothing to do: with BYTE the caches are
-		// protected, with PAGE the flush is msync, which is no cache operation.
-		hostOps[GranularityByte] = ops
-		hostOps[GranularityPage] = ops
-	})
-	return &hostOps[g]
-}
-
-var (
-	hostOpsOnce sync.Once
-	hostOps     [GranularityPage + 1]CacheOps // read-only after hostOpsOnce
-)
 
 // The routines below pick the direction of a copy: a destination that starts
 // inside the source is filled from its end.

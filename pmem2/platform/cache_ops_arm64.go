@@ -1,12 +1,20 @@
 package platform
 
 import (
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
 )
 
-func detectCacheOps() CacheOps {
+// ISAs returns the instruction sets that this CPU has for copies and sets, the best
+// one first.
+func ISAs() []ISA { return []ISA{ISAARM64} }
+
+func detectCacheOps(s Settings) (CacheOps, error) {
+	if s.ISA != "" && s.ISA != ISAARM64 {
+		return CacheOps{}, fmt.Errorf("%q is none of those that this CPU has: %q", s.ISA, ISAs())
+	}
 	// DC CVAP cleans to the point of persistence where the CPU has it
 	// (HWCAP_DCPOP); else DC CVAC cleans to the point of coherency, which is
 	// what Linux itself then does for persistent memory.
@@ -21,9 +29,11 @@ func detectCacheOps() CacheOps {
 	}
 	flush := func(p unsafe.Pointer, n uintptr) { clean(p, n, line) }
 	return CacheOps{
+		ISA:         ISAARM64,
 		Instruction: name,
 		Flush:       flush,
 		Fence:       dsb,
+		Persist:     flush,
 		Copy:        copyTemporal,
 		Set:         setTemporal,
 		// STNP is a hint that promises nothing about the point of
@@ -36,7 +46,7 @@ func detectCacheOps() CacheOps {
 			setTemporal(dst, c, n)
 			flush(dst, n)
 		},
-	}
+	}, nil
 }
 
 func copyTemporal(dst, src unsafe.Pointer, n uintptr) {

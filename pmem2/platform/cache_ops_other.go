@@ -2,11 +2,20 @@
 
 package platform
 
-import "unsafe"
+import (
+	"fmt"
+	"unsafe"
+)
+
+// ISAs returns the instruction sets that this CPU has for copies and sets.
+func ISAs() []ISA { return []ISA{ISAGeneric} }
 
 // detectCacheOps has no flush and no fence to offer: this architecture isn't
 // supported, and Host says so on every call.
-func detectCacheOps() CacheOps {
+func detectCacheOps(s Settings) (CacheOps, error) {
+	if s.ISA != "" && s.ISA != ISAGeneric {
+		return CacheOps{}, fmt.Errorf("%q is none of those that this CPU has: %q", s.ISA, ISAs())
+	}
 	move := func(dst, src unsafe.Pointer, n uintptr) {
 		copy(unsafe.Slice((*byte)(dst), n), unsafe.Slice((*byte)(src), n))
 	}
@@ -16,5 +25,8 @@ func detectCacheOps() CacheOps {
 		}
 	}
 	none := func(unsafe.Pointer, uintptr) {}
-	return CacheOps{Flush: none, Fence: func() {}, Copy: move, CopyNT: move, Set: set, SetNT: set}
+	return CacheOps{
+		ISA: ISAGeneric, Flush: none, Fence: func() {}, Persist: none,
+		Copy: move, CopyNT: move, Set: set, SetNT: set,
+	}, nil
 }

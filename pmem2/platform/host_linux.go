@@ -13,13 +13,12 @@ import (
 type host struct {
 	sysfs    string // root of sysfs
 	pageSize uint64
+	ops      *[GranularityPage + 1]CacheOps
 }
 
-var hostMachine = &host{sysfs: "/sys", pageSize: uint64(os.Getpagesize())}
-
-// Host returns the machine that the process runs on: Linux, with sysfs at /sys.
-// On other operating systems every call on it fails with ENOSYS.
-func Host() Platform { return hostMachine }
+func newHost(ops *[GranularityPage + 1]CacheOps) Platform {
+	return &host{sysfs: "/sys", pageSize: uint64(os.Getpagesize()), ops: ops}
+}
 
 func (*host) Open(path string, flags int, mode uint32) (int, error) {
 	for {
@@ -118,7 +117,7 @@ func (*host) Msync(addr uintptr, length uint64, flags int) error {
 
 func (h *host) PageSize() uint64 { return h.pageSize }
 
-func (*host) CacheOps(g Granularity) *CacheOps { return hostCacheOps(g) }
+func (h *host) CacheOps(g Granularity) *CacheOps { return &h.ops[g] }
 
 func (h *host) ReadAttr(path string) (string, error) {
 	fd, err := h.Open(h.attr(path), unix.O_RDONLY, 0)

@@ -1,0 +1,109 @@
+package platform
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"unsafe"
+)
+
+// Settings say which instructions the cache operations of a machine may use. The
+// zero value is the best that the CPU has.
+type Settings struct {
+	// NoCLWB and NoCLFLUSHOPT leave these instructions out: CLFLUSH takes their
+	// place if both are set. No effect on arm64.
+	NoCLWB, NoCLFLUSHOPT bool
+	// NoMOVNT leaves every non-temporal store out: CopyNT and SetNT then store in
+	// the ordinary way and flush.
+	NoMOVNT bool
+	// MOVNTThreshold is the length in bytes from which on a copy or set without
+	// a hint uses non-temporal stores: 0 is the default, 1 is always.
+	MOVNTThreshold uint64
+	// ISA is the instruction set that copies and sets are made with; "" is the
+	// best that the CPU has.
+	ISA ISA
+}
+
+// ISA is the instruction set of copies and sets.
+type ISA string
+
+// The instruction sets. A CPU has those that [ISAs] returns.
+const (
+	// ISAGeneric is Go alone, without non-temporal stores.
+	ISAGeneric ISA = "generic"
+	ISASSE2    ISA = "SSE2"
+	ISAAVX2    ISA = "AVX2"
+	ISAAVX512  ISA = "AVX-512"
+	// ISAARM64 are the pairs of registers of arm64, STP and STNP.
+	ISAARM64 ISA = "arm64"
+)
+
+// DefaultMOVNTThreshold is the length in bytes from which on copies and sets without
+// a hint use non-temporal stores, as in libpmem2.
+const DefaultMOVNTThreshold = 256
+
+// SettingsFromEnvironment are the settings that the environment variables of
+// libpmem2(7) ask for: PMEM_NO_CLWB, PMEM_NO_CLFLUSHOPT and PMEM_NO_MOVNT, of which
+// the value 1 counts and no other, and PMEM_MOVNT_THRESHOLD, a number of bytes of
+// which 0 is always and what is no such number is ignored. [Host] has those from the
+// start of the process.
+func SettingsFromEnvironment() Settings {
+	s := Settings{
+		NoCLWB:       os.Getenv("PMEM_NO_CLWB") == "1",
+		NoCLFLUSHOPT: os.Getenv("PMEM_NO_CLFLUSHOPT") == "1",
+		NoMOVNT:      os.Getenv("PMEM_NO_MOVNT") == "1",
+	}
+	if n, err := strconv.ParseUint(os.Getenv("PMEM_MOVNT_THRESHOLD"), 10, 64); err == nil {
+		s.MOVNTThreshold = max(n, 1)
+	}
+	return s
+}
+
+var hostMachine = func() Platform {
+	h, err := NewHost(SettingsFromEnvironment())
+	if err != nil { // the environment can't ask for what a CPU may lack
+		panic(err)
+	}
+	return h
+}()
+
+// Host returns the machine that the process runs on: Linux, with sysfs at /sys and
+// cache operations that follow [SettingsFromEnvironment] as it was when the process
+// started. On other operating systems every call on it fails with ENOSYS.
+func Host() Platform { return hostMachine }
+
+// NewHost returns the machine that the process runs on, as [Host] does, with cache
+// operations of its own that follow s and not the environment. The error says which
+// setting this CPU can't follow.
+func NewHost(s Settings) (Platform, error) {
+	ops, err := newCacheOps(s)
+	if err != nil {
+		return nil, err
+	}
+	return newHost(ops), nil
+}
+
+// newCacheOps is the operations for each granularity.
+func newCacheOps(s Settings) (*[GranularityPage + 1]CacheOps, error) {
+	ops, err := detectCacheOps(s)
+	if err != nil {
+		return nil, fmt.Errorf("platform: Settings.ISA: %w", err)
+	}
+	ops.NonTemporalFrom = DefaultMOVNTThreshold
+	switch {
+	case s.NoMOVNT:
+		ops.NonTemporalFrom = math.MaxUint64
+	case s.MOVNTThreshold != 0:
+		ops.NonTemporalFrom = s.MOVNTThreshold
+	}
+	var all [GranularityPage + 1]CacheOps
+	all[GranularityCacheLine] = ops
+	// In the two others Flush has nothing to do: with BYTE the caches are
+	// protected, with PAGE the flush is msync, which is no cache operation.
+	ops.Instruction = ""
+	ops.Flush = func(unsafe.Pointer, uintptr) {}
+	ops.Persist = func(unsafe.Pointer, uintptr) { ops.Fence() }
+	all[GranularityByte], all[GranularityPage] = ops, ops
+	return &all, nil
+}
