@@ -28,6 +28,16 @@ type Library interface {
 	// object. Only Delete may be called on them.
 	NilConfig() Config
 	NilSource() Source
+	NilMap() Map
+	NilBadBlocks() BadBlocks
+
+	NewBadBlockContext(src Source) (BadBlocks, error)
+	// SameFunction reports whether two functions that a getter of one map returned
+	// are one and the same.
+	SameFunction(f, g any) bool
+	// SharesFunctions reports whether the functions of the two maps do the same, as
+	// comparing the pointers does in C.
+	SharesFunctions(a, b Map) bool
 
 	// Outcome names the result of a call as the contract does: "0" for nil,
 	// "PMEM2_E_MAP_RANGE" for a code, "-EACCES" for an errno.
@@ -51,6 +61,20 @@ type Source interface {
 	FD() (int, error)
 	Size() (uint64, error)
 	Alignment() (uint64, error)
+	// ReadDeviceID fills buf with the identifier and returns its length; with a nil
+	// buf it only tells how long a buffer must be.
+	ReadDeviceID(buf []byte) (int, error)
+	DeviceUSC() (uint64, error)
+	NUMANode() (int, error)
+	PreadMCSafe(p []byte, off uint64) error
+	PwriteMCSafe(p []byte, off uint64) error
+	Delete() error
+}
+
+// BadBlocks is pmem2_badblock_context_new(3) and what can be done with one.
+type BadBlocks interface {
+	Next() (pmem2.BadBlock, error)
+	Clear(b pmem2.BadBlock) error
 	Delete() error
 }
 
@@ -66,6 +90,13 @@ type Map interface {
 	Memmove(dst, src []byte, flags pmem2.MemFlags) error
 	Memcpy(dst, src []byte, flags pmem2.MemFlags) error
 	Memset(dst []byte, c byte, flags pmem2.MemFlags) error
+	PersistFunc() func(b []byte) error
+	FlushFunc() func(b []byte) error
+	DrainFunc() func() error
+	MemmoveFunc() func(dst, src []byte, flags pmem2.MemFlags) error
+	MemcpyFunc() func(dst, src []byte, flags pmem2.MemFlags) error
+	MemsetFunc() func(dst []byte, c byte, flags pmem2.MemFlags) error
+	DeepFlushRange(addr uintptr, n uint64) error
 	Delete() error
 }
 

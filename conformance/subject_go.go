@@ -2,8 +2,10 @@ package conformance
 
 import (
 	"errors"
+	"reflect"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
@@ -28,6 +30,22 @@ type goReservation struct{ *pmem2.VMReservation }
 func (goLibrary) NewConfig() (Config, error) { return goConfig{pmem2.NewConfig()}, nil }
 func (goLibrary) NilConfig() Config          { return goConfig{} }
 func (goLibrary) NilSource() Source          { return (*pmem2.Source)(nil) }
+func (goLibrary) NilMap() Map                { return goMap{} }
+func (goLibrary) NilBadBlocks() BadBlocks    { return (*pmem2.BadBlockContext)(nil) }
+
+func (goLibrary) NewBadBlockContext(src Source) (BadBlocks, error) {
+	return orNil[BadBlocks](pmem2.NewBadBlockContext(src.(*pmem2.Source)))
+}
+
+// SameFunction compares the closures, which == does not do in Go.
+func (goLibrary) SameFunction(f, g any) bool {
+	return reflect.TypeOf(f) == reflect.TypeOf(g) && closure(f) == closure(g)
+}
+
+// closure is what a func value points to; it stands in the interface itself.
+func closure(f any) unsafe.Pointer { return (*[2]unsafe.Pointer)(unsafe.Pointer(&f))[1] }
+
+func (goLibrary) SharesFunctions(a, b Map) bool { return a.(goMap).SharesOps(b.(goMap).Map) }
 
 func (l goLibrary) SourceFromFD(fd int) (Source, error) {
 	return orNil[Source](pmem2.SourceFromFD(fd, pmem2.On(l.machine)))

@@ -78,6 +78,7 @@ func (c *Config) Delete() error {
 
 // set changes the settings of a live config.
 func (c *Config) set(op string, change func(*settings)) error {
+	called(op)
 	if c == nil {
 		return invalid(op, "the config is nil")
 	}

@@ -3,6 +3,7 @@ package pmem2
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 )
 
@@ -57,14 +58,20 @@ func Errno(err error) syscall.Errno {
 	return syscall.EINVAL
 }
 
+// Perror is pmem2_perror(3): it prints the text that format and args make, a colon
+// and a blank, what err says, and a newline on standard error.
+func Perror(err error, format string, args ...any) {
+	_, _ = fmt.Fprintf(os.Stderr, format+": %v\n", append(args[:len(args):len(args)], err)...)
+}
+
 func fail(op string, code Code, format string, args ...any) *Error {
-	return &Error{Op: op, Code: code, Detail: fmt.Sprintf(format, args...)}
+	return logged(&Error{Op: op, Code: code, Detail: fmt.Sprintf(format, args...)})
 }
 
 // failErrno is the error of a system call whose errno is the answer. An error
 // that isn't an errno can't come from a Platform; it counts as EIO.
 func failErrno(op string, err error, format string, args ...any) *Error {
-	return &Error{Op: op, Errno: errnoOf(err), Detail: fmt.Sprintf(format, args...)}
+	return logged(&Error{Op: op, Errno: errnoOf(err), Detail: fmt.Sprintf(format, args...)})
 }
 
 func errnoOf(err error) syscall.Errno {
@@ -78,7 +85,7 @@ func errnoOf(err error) syscall.Errno {
 // invalid is the error of what C crashes on: an object that is nil or has been
 // deleted.
 func invalid(op, detail string) *Error {
-	return &Error{Op: op, Errno: syscall.EINVAL, Detail: detail}
+	return logged(&Error{Op: op, Errno: syscall.EINVAL, Detail: detail})
 }
 
 // leaves adds to an error what the failing call could not take back.

@@ -14,6 +14,7 @@ import (
 //	                              the first error is reported, the call is tried
 //	                              once more, and if that fails the error names
 //	                              what is left
+//	EIO left                      the errno itself, and the error names what is left
 //
 // In the first two cases nothing is left behind and the objects can be used
 // again.
@@ -194,6 +195,7 @@ const (
 	reported verdictKind = iota
 	tolerated
 	rollback
+	left
 )
 
 type verdict struct {
@@ -201,12 +203,12 @@ type verdict struct {
 	outcome string
 }
 
-// faultTableByKey parses faultTable; keys are "operation: call: errno".
-func faultTableByKey(t *testing.T) map[string]verdict {
+// faultTableByKey parses such a table; keys are "operation: call: errno".
+func faultTableByKey(t *testing.T, text string) map[string]verdict {
 	t.Helper()
 	table := map[string]verdict{}
 	operation := ""
-	for line := range strings.Lines(faultTable) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		if !strings.HasPrefix(line, "\t") {
 			operation = line
@@ -226,6 +228,9 @@ func faultTableByKey(t *testing.T) map[string]verdict {
 			case strings.Contains(clause, " ~ "):
 				v.kind = tolerated
 				errnos, v.outcome, _ = strings.Cut(clause, " ~ ")
+			case strings.HasSuffix(clause, " left"):
+				v.kind = left
+				errnos = strings.TrimSuffix(clause, " left")
 			case strings.HasSuffix(clause, " rollback"):
 				v.kind = rollback
 				errnos = strings.TrimSuffix(clause, " rollback")

@@ -20,13 +20,24 @@ type Map struct {
 	size        uint64 // bytes that the program asked for
 	reserved    uint64 // bytes that the mapping takes: size rounded up, never 0
 	granularity Granularity
+	direct      bool           // operations go straight to the CPU: no msync, no debugging
 	reservation *VMReservation // that it lies in, or nil
 	existing    bool           // the memory is the program's own
+	anonymous   bool           // it has no file
+	kind        fileKind       // of the file
+	rdev        uint64         // of the device DAX
 	deleted     atomic.Bool    // set under registry.mu
+	getters     atomic.Pointer[functions]
 }
 
 // lastByte is the address of the last byte; unlike the end it can't wrap.
 func (m *Map) lastByte() uintptr { return m.addr + uintptr(m.reserved-1) }
+
+// setGranularity gives a map that is being made its operations.
+func (m *Map) setGranularity(g Granularity) {
+	m.granularity, m.ops = g, m.machine.CacheOps(g)
+	m.direct = g != GranularityPage && !debugging
+}
 
 func (m *Map) live() bool { return m != nil && m.machine != nil && !m.deleted.Load() }
 
@@ -84,6 +95,7 @@ func (m *Map) SharesOps(other *Map) bool {
 // behind: then that may be all that is left of it.
 func (m *Map) Delete() error {
 	const op = "Delete"
+	called(op)
 	if m == nil || m.machine == nil {
 		return fail(op, ErrMappingNotFound, "the map is nil or empty")
 	}
@@ -107,6 +119,9 @@ func (m *Map) Delete() error {
 		}
 	}
 	if gone {
+		if debugLog.level >= logOperations {
+			debugLog.printf(logOperations, "%d bytes at %#x unmapped", m.reserved, m.addr)
+		}
 		m.deleted.Store(true)
 		registry.maps.remove(m)
 		if m.reservation != nil {

@@ -12,6 +12,7 @@ import "math"
 // if a byte of the range belongs to another map; EINVAL on a nil or deleted source.
 func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, error) {
 	const op = "MapFromExisting"
+	called(op)
 	if err := src.usable(op); err != nil {
 		return nil, err
 	}
@@ -25,9 +26,10 @@ func MapFromExisting(src *Source, addr uintptr, n uint64, g Granularity) (*Map, 
 		return nil, fail(op, ErrAddressNull, "the address is 0")
 	}
 	m := &Map{
-		machine: src.machine, ops: src.machine.CacheOps(g),
-		addr: addr, size: n, reserved: n, granularity: g, existing: true,
+		machine: src.machine, addr: addr, size: n, reserved: n, existing: true,
+		anonymous: src.fd < 0, kind: src.kind, rdev: src.rdev,
 	}
+	m.setGranularity(g)
 	if taken := register(m); taken != nil {
 		return nil, fail(op, ErrMappingExists, "%d bytes at %#x overlap the map of %d bytes at %#x", n, addr, taken.reserved, taken.addr)
 	}

@@ -59,7 +59,10 @@ func NewMap(cfg *Config, src *Source) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Map{machine: src.machine, size: req.size, reserved: req.reserved}
+	m := &Map{
+		machine: src.machine, size: req.size, reserved: req.reserved,
+		anonymous: src.fd < 0, kind: req.kind, rdev: req.rdev,
+	}
 	if s.reservation != nil {
 		err = s.reservation.newMap(op, m, req, alignment, &s)
 	} else {
@@ -69,6 +72,9 @@ func NewMap(cfg *Config, src *Source) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
+	if debugLog.level >= logOperations {
+		debugLog.printf(logOperations, "%d bytes from offset %d mapped at %#x, granularity %v", m.size, req.offset, m.addr, m.granularity)
+	}
 	return m, nil
 }
 
@@ -76,6 +82,7 @@ func NewMap(cfg *Config, src *Source) (*Map, error) {
 type request struct {
 	source   *Source
 	kind     fileKind
+	rdev     uint64 // of a device DAX
 	offset   uint64
 	size     uint64 // bytes that the program asked for
 	reserved uint64 // size rounded up to the alignment
@@ -98,6 +105,7 @@ func (s *Source) request(op string, set *settings) (request, uint64, error) {
 		if req.kind, err = s.fileType(op, st); err != nil {
 			return req, 0, err
 		}
+		req.rdev = st.Rdev
 		if alignment, err = s.alignmentOf(op, req.kind, st); err != nil {
 			return req, 0, err
 		}
@@ -161,7 +169,10 @@ func (m *Map) settle(op string, req request, synced bool, s *settings) error {
 	if g > s.granularity {
 		return fail(op, ErrGranularityNotSupported, "the mapping has granularity %v (%s), %v or finer is required", g, why, s.granularity)
 	}
-	m.granularity, m.ops = g, m.machine.CacheOps(g)
+	if debugLog.level >= logDetails {
+		debugLog.printf(logDetails, "%s: granularity %v: %s", op, g, why)
+	}
+	m.setGranularity(g)
 	return nil
 }
 

@@ -22,80 +22,142 @@ const (
 	MemWC
 	// MemWB: write back, the same as MemTemporal.
 	MemWB
-	// MemNoFlush: nothing is flushed; the caller persists. Ordinary stores.
+	// MemNoFlush: nothing is flushed or drained; the caller persists. Ordinary
+	// stores.
 	MemNoFlush
 
-	memValidFlags = MemNoFlush<<1 - 1
+	memValidFlags   = MemNoFlush<<1 - 1
+	memNonTemporals = MemNonTemporal | MemWC
+	memTemporals    = MemTemporal | MemWB
 )
 
 // Memmove is what pmem2_get_memmove_fn(3) returns, called: it copies src to dst,
 // which is mapped memory, and makes it durable unless a flag says otherwise. They
-// may overlap.
+// may overlap. Without a hint stores are ordinary below
+// [platform.CacheOps.NonTemporalFrom] bytes and at GranularityByte, else
+// non-temporal. Every aligned word of 8 bytes inside dst is stored at once: a power
+// failure or another CPU never sees a part of it.
 //
-// Errors: EINVAL if dst and src differ in length, if flags has an unknown bit or
-// asks for both kinds of stores; those of Flush. After an error of Flush the
-// bytes are there but not durable, after any other nothing has been stored.
+// Errors: EINVAL if dst and src differ in length, if flags has an unknown bit, asks
+// for both kinds of stores, or for non-temporal ones (which are as good as flushed)
+// and no flush; those of Flush. After an error of Flush the bytes are there but not
+// durable, after any other nothing has been stored.
 func (m *Map) Memmove(dst, src []byte, flags MemFlags) error {
-	const op = "Memmove"
-	if len(dst) != len(src) {
-		return failErrno(op, syscall.EINVAL, "the destination has %d bytes, the source %d", len(dst), len(src))
-	}
-	return m.store(op, dst, flags, func(nonTemporal bool) {
-		move := m.ops.Copy
-		if nonTemporal {
-			move = m.ops.CopyNT
-		}
-		move(unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), uintptr(len(dst)))
-	})
+	return m.move("Memmove", dst, src, flags)
 }
 
 // Memcpy is Memmove; that dst and src don't overlap is the caller's promise.
-func (m *Map) Memcpy(dst, src []byte, flags MemFlags) error { return m.Memmove(dst, src, flags) }
+func (m *Map) Memcpy(dst, src []byte, flags MemFlags) error {
+	const op = "Memcpy"
+	if debugging && overlap(dst, src) {
+		return failErrno(op, syscall.EINVAL, "destination and source of %d bytes overlap", len(dst))
+	}
+	return m.move(op, dst, src, flags)
+}
 
 // Memset fills dst, which is mapped memory, with c, and makes it durable as
 // Memmove does. Errors as for Memmove.
 func (m *Map) Memset(dst []byte, c byte, flags MemFlags) error {
-	return m.store("Memset", dst, flags, func(nonTemporal bool) {
-		set := m.ops.Set
-		if nonTemporal {
-			set = m.ops.SetNT
+	const op = "Memset"
+	p, n := unsafe.Pointer(unsafe.SliceData(dst)), uintptr(len(dst))
+	if flags == 0 && n != 0 && m != nil && m.direct && !m.deleted.Load() {
+		if ops := m.ops; uint64(n) >= ops.NonTemporalFrom {
+			ops.SetNT(p, c, n)
+			ops.Fence()
+		} else {
+			ops.Set(p, c, n)
+			ops.Persist(p, n)
 		}
-		set(unsafe.Pointer(unsafe.SliceData(dst)), c, uintptr(len(dst)))
-	})
-}
-
-func (m *Map) store(op string, dst []byte, flags MemFlags, write func(nonTemporal bool)) error {
-	const wantNT, wantT = MemNonTemporal | MemWC, MemTemporal | MemWB
-	switch {
-	case !m.live():
-		return notFound(op)
-	case flags&^memValidFlags != 0:
-		return &Error{Op: op, Errno: syscall.EINVAL, Detail: "flags have bits besides the six that are known"}
-	case flags&wantNT != 0 && flags&wantT != 0:
-		return &Error{Op: op, Errno: syscall.EINVAL, Detail: "flags ask for temporal and for non-temporal stores"}
-	case len(dst) == 0:
 		return nil
 	}
-	threshold := m.ops.NonTemporalFrom
-	switch {
-	case flags&(wantT|MemNoFlush) != 0 || m.granularity == GranularityByte && flags&wantNT == 0:
-		threshold = math.MaxUint64
-	case flags&wantNT != 0:
-		threshold = 0
+	nonTemporal, err := m.plan(op, dst, flags)
+	if err != nil || n == 0 {
+		return err
 	}
-	nonTemporal := uint64(len(dst)) >= threshold
-	write(nonTemporal)
+	if nonTemporal {
+		m.ops.SetNT(p, c, n)
+	} else {
+		m.ops.Set(p, c, n)
+	}
+	return m.finish(op, dst, flags, nonTemporal)
+}
+
+func (m *Map) move(op string, dst, src []byte, flags MemFlags) error {
+	p, q, n := unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), uintptr(len(dst))
+	if flags == 0 && n != 0 && len(src) == len(dst) && m != nil && m.direct && !m.deleted.Load() {
+		if ops := m.ops; uint64(n) >= ops.NonTemporalFrom {
+			ops.CopyNT(p, q, n)
+			ops.Fence()
+		} else {
+			ops.Copy(p, q, n)
+			ops.Persist(p, n)
+		}
+		return nil
+	}
+	if len(dst) != len(src) {
+		return failErrno(op, syscall.EINVAL, "the destination has %d bytes, the source %d", len(dst), len(src))
+	}
+	nonTemporal, err := m.plan(op, dst, flags)
+	if err != nil || n == 0 {
+		return err
+	}
+	if nonTemporal {
+		m.ops.CopyNT(p, q, n)
+	} else {
+		m.ops.Copy(p, q, n)
+	}
+	return m.finish(op, dst, flags, nonTemporal)
+}
+
+// plan checks flags and says which kind of stores to use.
+func (m *Map) plan(op string, dst []byte, flags MemFlags) (nonTemporal bool, err error) {
+	switch {
+	case !m.live():
+		return false, notFound(op)
+	case flags&^memValidFlags != 0:
+		return false, failErrno(op, syscall.EINVAL, "flags %#x have bits besides %#x", uint32(flags), uint32(memValidFlags))
+	case flags&memNonTemporals != 0 && flags&memTemporals != 0:
+		return false, failErrno(op, syscall.EINVAL, "flags %#x ask for temporal and for non-temporal stores", uint32(flags))
+	case flags&memNonTemporals != 0 && flags&MemNoFlush != 0:
+		return false, failErrno(op, syscall.EINVAL, "flags %#x ask for non-temporal stores and for no flush", uint32(flags))
+	}
+	called(op)
+	if err := m.assertMapped(op, dst); err != nil {
+		return false, err
+	}
+	from := m.ops.NonTemporalFrom
+	switch {
+	case flags&(memTemporals|MemNoFlush) != 0:
+		from = math.MaxUint64
+	case flags&memNonTemporals != 0:
+		from = 0
+	}
+	return uint64(len(dst)) >= from, nil
+}
+
+// finish flushes and drains what was stored, as flags say.
+func (m *Map) finish(op string, dst []byte, flags MemFlags, nonTemporal bool) error {
 	if flags&MemNoFlush != 0 {
 		return nil
 	}
-	// Non-temporal stores need no cache flush, but pages need their msync.
-	if !nonTemporal || m.granularity == GranularityPage {
-		if err := m.flush(op, dst); err != nil {
+	switch p, n := unsafe.Pointer(unsafe.SliceData(dst)), uintptr(len(dst)); {
+	case m.granularity == GranularityPage: // also non-temporal stores need the msync
+		if err := m.sync(op, uintptr(p), uint64(n)); err != nil {
 			return err
 		}
+	case !nonTemporal:
+		m.ops.Flush(p, n)
 	}
 	if flags&MemNoDrain == 0 {
 		m.ops.Fence()
 	}
 	return nil
+}
+
+func overlap(a, b []byte) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return false
+	}
+	at, bt := uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return at-bt < uintptr(len(b)) || bt-at < uintptr(len(a))
 }

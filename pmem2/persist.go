@@ -8,12 +8,19 @@ import (
 )
 
 // Persist is what pmem2_get_persist_fn(3) returns, called: it makes the stores to
-// b durable. b is mapped memory; it may span adjacent maps of one granularity.
-// It is Flush and Drain.
+// b durable. b is mapped memory; it may span adjacent maps that share operations,
+// see SharesOps. It is Flush and Drain. Nothing about it is atomic: after a power
+// failure in the middle any part of b may be durable.
 //
 // Errors: as for Flush.
 func (m *Map) Persist(b []byte) error {
-	if err := m.flush("Persist", b); err != nil {
+	// Nothing but these loads stands between a caller and the instruction.
+	if m != nil && m.direct && !m.deleted.Load() {
+		m.ops.Persist(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
+		return nil
+	}
+	const op = "Persist"
+	if err := m.flush(op, b); err != nil {
 		return err
 	}
 	m.ops.Fence()
@@ -22,23 +29,37 @@ func (m *Map) Persist(b []byte) error {
 
 // Flush is what pmem2_get_flush_fn(3) returns, called: it starts writing the
 // stores to b back; they are durable after Drain, by the same goroutine. At
-// GranularityByte there is nothing to do, at GranularityCacheLine the lines are
-// flushed, at GranularityPage the pages of every map in the range are synced
-// with msync, and what no map covers is passed over.
+// GranularityByte there is nothing to do; at GranularityCacheLine the lines that
+// hold a byte of b are flushed, with the instruction that
+// [platform.CacheOps.Instruction] names; at GranularityPage the pages of every map
+// in the range are synced with msync, and what no map covers is passed over.
 //
 // Errors: the errno of msync, which the C library ends the process for: EINVAL if
 // device DAX is forced to GranularityPage, since the kernel can't sync it;
 // ErrMappingNotFound if the map is nil or has been deleted.
-func (m *Map) Flush(b []byte) error { return m.flush("Flush", b) }
+func (m *Map) Flush(b []byte) error {
+	if m != nil && m.direct && !m.deleted.Load() {
+		m.ops.Flush(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
+		return nil
+	}
+	return m.flush("Flush", b)
+}
 
 // Drain is what pmem2_get_drain_fn(3) returns, called: it waits until all that
-// the calling goroutine has flushed is durable.
+// the calling goroutine has flushed is durable, through any map that shares
+// operations with this one.
 //
 // Errors: ErrMappingNotFound if the map is nil or has been deleted.
 func (m *Map) Drain() error {
-	if !m.live() {
-		return notFound("Drain")
+	if m != nil && m.direct && !m.deleted.Load() {
+		m.ops.Fence()
+		return nil
 	}
+	const op = "Drain"
+	if !m.live() {
+		return notFound(op)
+	}
+	called(op)
 	m.ops.Fence()
 	return nil
 }
@@ -48,16 +69,20 @@ func notFound(op string) error {
 }
 
 func (m *Map) flush(op string, b []byte) error {
-	switch {
-	case !m.live():
+	if !m.live() {
 		return notFound(op)
-	case len(b) == 0:
+	}
+	called(op)
+	if err := m.assertMapped(op, b); err != nil {
+		return err
+	}
+	if len(b) == 0 {
 		return nil
-	case m.granularity == GranularityCacheLine:
-		m.ops.Flush(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
-	case m.granularity == GranularityPage:
+	}
+	if m.granularity == GranularityPage {
 		return m.sync(op, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uint64(len(b)))
 	}
+	m.ops.Flush(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 	return nil
 }
 

@@ -25,11 +25,21 @@ func newTracedCPU(s *stage) *tracedCPU {
 		note := func(what string, p unsafe.Pointer, n uintptr) {
 			c.events = append(c.events, fmt.Sprintf("%s %d+%d", what, uintptr(p)-c.base, n))
 		}
+		flushed := func(p unsafe.Pointer, n uintptr) {
+			if real.Instruction != "" && n > 0 {
+				note("flush", p, n)
+			}
+		}
 		c.ops[g] = platform.CacheOps{
-			Flush:           func(p unsafe.Pointer, n uintptr) { note("flush", p, n); real.Flush(p, n) },
+			Flush:           func(p unsafe.Pointer, n uintptr) { flushed(p, n); real.Flush(p, n) },
 			NonTemporalFrom: real.NonTemporalFrom,
-			Fence:           func() { c.events = append(c.events, "fence"); real.Fence() },
-			Copy:            func(d, src unsafe.Pointer, n uintptr) { note("copy", d, n); real.Copy(d, src, n) },
+			Persist: func(p unsafe.Pointer, n uintptr) {
+				flushed(p, n)
+				c.events = append(c.events, "fence")
+				real.Persist(p, n)
+			},
+			Fence: func() { c.events = append(c.events, "fence"); real.Fence() },
+			Copy:  func(d, src unsafe.Pointer, n uintptr) { note("copy", d, n); real.Copy(d, src, n) },
 			CopyNT: func(d, src unsafe.Pointer, n uintptr) {
 				note("copyNT", d, n)
 				real.CopyNT(d, src, n)
@@ -92,7 +102,6 @@ func TestWhatIsExecuted(t *testing.T) {
 		{cl, "memset", 1000, pmem2.MemNoFlush, "set 100+1000"},
 		{pg, "memcpy", 1000, pmem2.MemNoFlush, "copy 100+1000"},
 		{b, "memcpy", 1000, pmem2.MemNoFlush, "copy 100+1000"},
-		{cl, "memset", 1000, pmem2.MemNonTemporal | pmem2.MemNoFlush, "set 100+1000"},
 		{cl, "memset", 1000, pmem2.MemNonTemporal | pmem2.MemNoDrain, "setNT 100+1000"},
 	} {
 		t.Run(fmt.Sprintf("%v %s %d %#x", tc.granularity, tc.call, tc.n, tc.flags), func(t *testing.T) {

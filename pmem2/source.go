@@ -19,6 +19,8 @@ type Source struct {
 	fd        int       // -1: anonymous
 	file      *openFile // that fd is of, or nil
 	anonymous uint64    // size of an anonymous source in bytes
+	kind      fileKind  // what fd was when the source was made
+	rdev      uint64    // and which device
 	deleted   atomic.Bool
 }
 
@@ -66,6 +68,7 @@ type openFile struct {
 func (f *openFile) closed() bool { return f.conn.Control(func(uintptr) {}) != nil }
 
 func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error) {
+	called(op)
 	s := &Source{machine: machineOf(opts), fd: fd, file: f}
 	if fd < 0 || fd > math.MaxInt32 {
 		return nil, fail(op, ErrInvalidFileHandle, "descriptor %d isn't between 0 and %d", fd, math.MaxInt32)
@@ -84,9 +87,10 @@ func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.fileType(op, st); err != nil {
+	if s.kind, err = s.fileType(op, st); err != nil {
 		return nil, err
 	}
+	s.rdev = st.Rdev
 	runtime.KeepAlive(f)
 	return s, nil
 }
@@ -113,6 +117,7 @@ func (s *Source) Delete() error {
 // deleted source.
 func (s *Source) FD() (int, error) {
 	const op = "FD"
+	called(op)
 	if err := s.usable(op); err != nil {
 		return 0, err
 	}
@@ -133,6 +138,7 @@ func (s *Source) FD() (int, error) {
 // EINVAL on a nil or deleted source.
 func (s *Source) Size() (uint64, error) {
 	const op = "Size"
+	called(op)
 	if err := s.usable(op); err != nil {
 		return 0, err
 	}
@@ -161,6 +167,7 @@ func (s *Source) Size() (uint64, error) {
 // fstat or of reading sysfs; EINVAL on a nil or deleted source.
 func (s *Source) Alignment() (uint64, error) {
 	const op = "Alignment"
+	called(op)
 	if err := s.usable(op); err != nil {
 		return 0, err
 	}

@@ -118,6 +118,8 @@ func outcome(err error) string {
 		return "0"
 	case errors.As(err, &code):
 		return code.Symbol()
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return "EOPNOTSUPP" // not ENOTSUP, which is the same
 	case errors.As(err, &errno):
 		return unix.ErrnoName(errno)
 	}

@@ -41,6 +41,7 @@ const (
 // the errno of mmap or munmap.
 func NewVMReservation(addr uintptr, size uint64, opts ...Option) (*VMReservation, error) {
 	const op = "NewVMReservation"
+	called(op)
 	r := &VMReservation{machine: machineOf(opts), addr: addr, size: size}
 	page := r.machine.PageSize()
 	switch {
@@ -69,15 +70,17 @@ func reserveAt(op string, machine platform.Platform, addr uintptr, size uint64) 
 		return failErrno(op, syscall.ENOMEM, "the address space has no %d bytes at %#x", size, addr)
 	}
 	got, err := mmapPlaceholder(machine, addr, size, platform.MapFixedNoreplace)
-	taken := fail(op, ErrMappingExists, "something is mapped in the %d bytes at %#x", size, addr)
+	taken := func() error {
+		return fail(op, ErrMappingExists, "something is mapped in the %d bytes at %#x", size, addr)
+	}
 	switch {
 	case errors.Is(err, syscall.EEXIST):
-		return taken
+		return taken()
 	case err != nil:
 		return failErrno(op, err, "mmap of a placeholder of %d bytes at %#x", size, addr)
 	case got != addr:
 		// A kernel older than 4.17 takes MAP_FIXED_NOREPLACE for a hint.
-		return unmapAfter(taken, machine, got, size)
+		return unmapAfter(taken(), machine, got, size)
 	}
 	return nil
 }
@@ -169,6 +172,7 @@ func (r *VMReservation) Size() uint64 {
 // and the reservation is as it was; EINVAL on a nil or deleted reservation.
 func (r *VMReservation) Delete() error {
 	const op = "VMReservation.Delete"
+	called(op)
 	if err := r.lock(op); err != nil {
 		return err
 	}
@@ -200,6 +204,7 @@ func (r *VMReservation) release(op string, addr uintptr, n uint64) error {
 // deleted reservation. The reservation is then as it was.
 func (r *VMReservation) Extend(size uint64) error {
 	const op = "Extend"
+	called(op)
 	if err := r.lock(op); err != nil {
 		return err
 	}
@@ -231,6 +236,7 @@ func (r *VMReservation) Extend(size uint64) error {
 // reservation is then as it was.
 func (r *VMReservation) Shrink(offset, size uint64) error {
 	const op = "Shrink"
+	called(op)
 	if err := r.lock(op); err != nil {
 		return err
 	}

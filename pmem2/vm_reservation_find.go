@@ -77,6 +77,7 @@ func (r *VMReservation) at(op string, index func() int) (*Map, error) {
 
 // find looks a map up in a reservation that is in use.
 func (r *VMReservation) find(op string, look func() (*Map, error)) (*Map, error) {
+	called(op)
 	if r == nil || r.machine == nil {
 		return nil, invalid(op, "the reservation is nil or empty")
 	}
