@@ -53,6 +53,8 @@ type DevDax struct {
 	Size uint64
 	// Align is the alignment in bytes: 4 KiB, 2 MiB or 1 GiB; 0 is 2 MiB.
 	Align uint64
+	// Region is what it lies on.
+	Region Region
 }
 
 // MaxSize is the largest size of a device or file system in bytes: 64 TiB, what x86
@@ -65,7 +67,7 @@ type DaxDevice struct{ Device }
 // Align is the alignment in bytes.
 func (d *DaxDevice) Align() uint64 { return d.align }
 
-// AddDevDax adds a device DAX instance, on a region and an NVDIMM of its own. Bad
+// AddDevDax adds a device DAX instance, on a region and NVDIMMs of its own. Bad
 // values make a device that can't be opened; see [Machine.Err].
 func (m *Machine) AddDevDax(cfg DevDax) *DaxDevice {
 	if cfg.Align == 0 {
@@ -83,12 +85,14 @@ func (m *Machine) AddDevDax(cfg DevDax) *DaxDevice {
 	case cfg.Size == 0 || cfg.Size > MaxSize || cfg.Size%cfg.Align != 0:
 		d.err = fmt.Errorf("emu: DevDax.Size is %d, allowed is a multiple of the alignment %d from %d to %d (64 TiB)",
 			cfg.Size, cfg.Align, cfg.Align, uint64(MaxSize))
+	default:
+		d.err = cfg.Region.check("DevDax.Region")
 	}
 	if d.err != nil {
 		m.remember(d.err)
 		return d
 	}
-	r := m.newRegion(cfg.Size, cfg.Align, false)
+	r := m.newRegion(cfg.Size, cfg.Align, false, cfg.Region)
 	d.region = r
 	d.path = fmt.Sprintf("/dev/dax%d.0", r.number)
 	minor := m.counts.dax

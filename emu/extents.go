@@ -75,12 +75,12 @@ func written(fd int) ([]extent, error) {
 // The machine's mu must be held.
 func (o *object) extents() ([]extent, error) {
 	xs, err := written(o.keeper)
-	return addExtents(xs, o.allocated), err
+	return addExtents(addExtents(xs, o.zeroed), o.allocated), err
 }
 
 // allocatedBytes is how much room the file takes. The machine's mu must be held.
 func (o *object) allocatedBytes() (uint64, error) {
-	if len(o.allocated) == 0 {
+	if len(o.allocated) == 0 && len(o.zeroed) == 0 {
 		return allocatedBytes(o.keeper)
 	}
 	xs, err := o.extents()

@@ -92,14 +92,19 @@ func (m *Machine) GetFL(fd int) (int, error) {
 	return m.host.GetFL(fd)
 }
 
-// Pread is pread(2).
+// Pread is pread(2). EIO: there is a bad block, see readMedia.
 func (m *Machine) Pread(fd int, p []byte, off int64) (int, error) {
 	o, through, err := m.lookup(fd)
 	if err != nil {
 		return 0, err
 	}
-	if through || o.class == classRegular || o.class == classBlock {
+	if through {
 		return m.host.Pread(fd, p, off)
+	}
+	if o.class == classRegular || o.class == classBlock {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.readMedia(o, fd, p, off)
 	}
 	if err := m.checkIO(o, fd, off, canRead); err != nil {
 		return 0, err
@@ -116,7 +121,8 @@ func (m *Machine) Pread(fd int, p []byte, off int64) (int, error) {
 	return 0, syscall.EINVAL // device DAX has no read
 }
 
-// Pwrite is pwrite(2). ENOSPC: the file system has no room for it.
+// Pwrite is pwrite(2). ENOSPC: the file system has no room for it. EFAULT and EIO: there
+// is a bad block, see writeMedia.
 func (m *Machine) Pwrite(fd int, p []byte, off int64) (int, error) {
 	o, through, err := m.lookup(fd)
 	if err != nil {
@@ -135,7 +141,9 @@ func (m *Machine) Pwrite(fd int, p []byte, off int64) (int, error) {
 		if uint64(off) >= o.size && len(p) > 0 {
 			return 0, syscall.ENOSPC
 		}
-		return m.host.Pwrite(fd, p[:min(uint64(len(p)), o.size-min(o.size, uint64(off)))], off)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.writeMedia(o, fd, p[:min(uint64(len(p)), o.size-min(o.size, uint64(off)))], off, uint64(off))
 	case classZero, classNull:
 		return len(p), nil
 	}
@@ -166,12 +174,12 @@ func (m *Machine) writeFile(o *object, fd int, p []byte, off int64) (int, error)
 	if o.immutable {
 		return 0, syscall.EPERM
 	}
+	at := uint64(off)
 	if len(p) > 0 {
 		flags, err := m.host.GetFL(fd)
 		if err != nil {
 			return 0, err
 		}
-		at := uint64(off)
 		if flags&platform.OAppend != 0 { // pwrite appends, whatever the offset
 			st, err := m.host.Fstat(fd)
 			if err != nil {
@@ -185,7 +193,7 @@ func (m *Machine) writeFile(o *object, fd int, p []byte, off int64) (int, error)
 			}
 		}
 	}
-	return m.host.Pwrite(fd, p, off)
+	return m.writeMedia(o, fd, p, off, at)
 }
 
 // makeRoom says whether the pages of o fit that aren't allocated yet. mu must be held.
@@ -232,8 +240,7 @@ func (m *Machine) resize(o *object, fd int, size int64) error {
 	if err := m.host.Ftruncate(fd, size); err != nil {
 		return err
 	}
-	o.allocated = cutExtents(o.allocated, []extent{{roundUp(uint64(size), pageSize), 1<<64 - 1}})
-	return nil
+	return m.forgetBlocks(o, fd, roundUp(uint64(size), pageSize), 1<<64-1)
 }
 
 // Fallocate is fallocate(2): mode 0, FallocKeepSize, and FallocPunchHole with it. What
@@ -272,14 +279,19 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 		return syscall.EOPNOTSUPP
 	}
 	if mode == punch {
+		whole := extent{roundUp(uint64(off), pageSize), uint64(off+length) &^ (pageSize - 1)}
+		if o.class == classRegular {
+			// What is left of a page at the edges is zeroed on the media.
+			for _, x := range cutExtents([]extent{{uint64(off), uint64(off + length)}}, []extent{whole}) {
+				if o.hasBad(x.start, x.end-x.start) {
+					return syscall.EIO
+				}
+			}
+		}
 		if err := m.host.Fallocate(fd, mode, off, length); err != nil {
 			return err
 		}
-		whole := extent{roundUp(uint64(off), pageSize), uint64(off+length) &^ (pageSize - 1)}
-		if whole.start < whole.end {
-			o.allocated = cutExtents(o.allocated, []extent{whole})
-		}
-		return nil
+		return m.forgetBlocks(o, fd, whole.start, whole.end)
 	}
 	pages := pagesOf(uint64(off), uint64(length))
 	if err := m.makeRoom(o, pages); err != nil {
@@ -291,11 +303,15 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 	}
 	if err == nil {
 		o.allocated = addExtents(o.allocated, []extent{pages})
+		if o.fs.onBlocks() && o.keeper >= 0 {
+			err = o.fs.placeFile(o)
+		}
 	}
 	return err
 }
 
-// Fsync is fsync(2); character devices don't have it: EINVAL.
+// Fsync is fsync(2); character devices don't have it: EINVAL. EIO, once: what was written
+// to a bad block didn't reach the media.
 func (m *Machine) Fsync(fd int) error {
 	o, through, err := m.lookup(fd)
 	if err != nil {
@@ -312,26 +328,34 @@ func (m *Machine) Fsync(fd int) error {
 			}
 			return err
 		}
+		m.mu.Lock()
+		lost := o.lostWrite
+		o.lostWrite = false
+		m.mu.Unlock()
+		if lost {
+			return syscall.EIO
+		}
 	}
 	return m.host.Fsync(fd)
 }
 
 // Flags of struct fiemap and struct fiemap_extent.
 const (
-	fiemapSync        = 1
-	fiemapXattr       = 2
-	fiemapCache       = 4
-	fiemapLast        = 0x1
-	fiemapUnwritten   = 0x800
-	errBadRequest     = syscall.Errno(53) // EBADR
-	filePhysicalRange = 1 << 44           // 16 TiB, more than the largest file of an ext4
-	maxFileExt4       = filePhysicalRange - pageSize
+	fiemapSync      = 1
+	fiemapXattr     = 2
+	fiemapCache     = 4
+	fiemapLast      = 0x1
+	fiemapUnknown   = 0x2
+	fiemapDelalloc  = 0x4
+	fiemapUnwritten = 0x800
+	errBadRequest   = syscall.Errno(53) // EBADR
+	maxFileExt4     = 1<<44 - pageSize  // 16 TiB less a block
 )
 
 // Fiemap is the FS_IOC_FIEMAP ioctl. On ext4 and xfs it tells the extents that hold
-// data and, as unwritten, those that are allocated without. A file's physical
-// addresses follow its logical ones from a base of its own. With FIEMAP_FLAG_XATTR
-// there are none, as of files without extended attributes. A directory of ext4 has
+// data and, as unwritten, those that are allocated without. Physical addresses are those
+// of the block device; a part of the file for which that has no room is delayed, its
+// location unknown. With FIEMAP_FLAG_XATTR there are none, as of files without extended attributes. A directory of ext4 has
 // one of 4 KiB. EOPNOTSUPP: a device, tmpfs, or a directory of xfs. EINVAL: length is
 // 0, or start 16 TiB - 4 KiB on ext4, the largest size of a file. EFBIG: start is
 // behind that, or 2^63-1 and more on xfs. EBADR: other flags than FIEMAP_FLAG_SYNC,
@@ -399,58 +423,53 @@ func (o *object) checkFiemap(start, length uint64, flags uint32) error {
 
 // fiemap lists all extents of a file or directory. mu must be held.
 func (m *Machine) fiemap(o *object, fd int) ([]platform.FiemapExtent, error) {
-	base := o.ino * filePhysicalRange
 	if o.class == classDirectory {
-		return []platform.FiemapExtent{{Physical: base, Length: pageSize, Flags: fiemapLast}}, nil
+		xs := []extent{{0, pageSize}}
+		o.fs.place(o, xs)
+		return o.located(xs, nil), nil
 	}
-	data := o.keeper
-	if data < 0 { // without a name: only fd still leads there
-		var err error
-		if data, err = m.host.Open(procFD(fd), platform.ORdonly, 0); err != nil {
-			return nil, err
-		}
-		defer func() { _ = m.host.Close(data) }()
+	// Without a name only fd still leads there.
+	data, done, err := m.dataFD(o, fd, platform.ORdonly)
+	if err != nil {
+		return nil, err
 	}
+	defer done()
 	xs, err := written(data)
 	if err != nil {
 		return nil, err
 	}
-	unwritten := cutExtents(o.allocated, xs)
+	xs = addExtents(xs, o.zeroed)
+	o.fs.place(o, addExtents(xs, o.allocated))
+	return o.located(xs, cutExtents(o.allocated, xs)), nil
+}
+
+// located lists the extents of a file where it is on the block device.
+func (o *object) located(written, unwritten []extent) []platform.FiemapExtent {
 	var all []platform.FiemapExtent
-	for len(xs) > 0 || len(unwritten) > 0 {
-		flag, next := uint32(0), &xs
-		if len(xs) == 0 || len(unwritten) > 0 && unwritten[0].start < xs[0].start {
+	for len(written) > 0 || len(unwritten) > 0 {
+		flag, next := uint32(0), &written
+		if len(written) == 0 || len(unwritten) > 0 && unwritten[0].start < written[0].start {
 			flag, next = fiemapUnwritten, &unwritten
 		}
 		x := (*next)[0]
 		*next = (*next)[1:]
-		all = append(all, platform.FiemapExtent{
-			Logical: x.start, Physical: base + x.start, Length: x.end - x.start, Flags: flag,
-		})
+		for _, b := range o.blocksAt(x) {
+			if x.start < b.logical {
+				all = append(all, unknown(x.start, b.logical, flag))
+			}
+			all = append(all, platform.FiemapExtent{Logical: b.logical, Physical: b.physical, Length: b.length, Flags: flag})
+			x.start = b.logical + b.length
+		}
+		if x.start < x.end {
+			all = append(all, unknown(x.start, x.end, flag))
+		}
 	}
 	if len(all) > 0 {
 		all[len(all)-1].Flags |= fiemapLast
 	}
-	return all, nil
+	return all
 }
 
-// ARSCapabilities is the ND_IOCTL_ARS_CAP ioctl. The nvdimm buses of this machine
-// offer no address range scrub: ENOTTY, as from anything that is no bus.
-func (m *Machine) ARSCapabilities(fd int, addr, length uint64) (platform.ARSCap, error) {
-	return platform.ARSCap{}, m.notABus(fd)
-}
-
-// ClearError is the ND_IOCTL_CLEAR_ERROR ioctl: ENOTTY, as for ARSCapabilities.
-func (m *Machine) ClearError(fd int, addr, length uint64) (uint64, error) {
-	return 0, m.notABus(fd)
-}
-
-func (m *Machine) notABus(fd int) error {
-	if _, _, err := m.lookup(fd); err != nil {
-		return err
-	}
-	if flags, err := m.host.GetFL(fd); err != nil || flags&platform.OPath != 0 {
-		return syscall.EBADF
-	}
-	return syscall.ENOTTY
+func unknown(start, end uint64, flags uint32) platform.FiemapExtent {
+	return platform.FiemapExtent{Logical: start, Length: end - start, Flags: flags | fiemapUnknown | fiemapDelalloc}
 }

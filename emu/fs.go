@@ -42,6 +42,9 @@ type FS struct {
 	// VirtioPmem puts it on a virtio-pmem device, where DAX works and MAP_SYNC is
 	// refused. Tmpfs has no device.
 	VirtioPmem bool
+	// Region is what its block device lies on; the zero value for Tmpfs, which has
+	// no device, and for VirtioPmem, which has no DIMMs.
+	Region Region
 }
 
 // FileSystem is a mounted file system: a name space of its own. Names in its methods
@@ -59,6 +62,8 @@ type FileSystem struct {
 	root    *object
 	nextIno uint64
 	inodes  map[*object]struct{} // that take room
+	node    *object              // the block device; nil of a tmpfs
+	taken   []extent             // of the block device, sorted and apart: blocks of files
 }
 
 // AddFS adds a file system, with its block device on a region of its own unless it is
@@ -78,6 +83,10 @@ func (m *Machine) AddFS(cfg FS) *FileSystem {
 			cfg.Size, pageSize, pageSize, uint64(MaxSize))
 	case cfg.Type == Tmpfs && (cfg.DAX || cfg.VirtioPmem):
 		fs.err = fmt.Errorf("emu: FS.DAX is %t and FS.VirtioPmem %t, allowed for Tmpfs is false", cfg.DAX, cfg.VirtioPmem)
+	case (cfg.Type == Tmpfs || cfg.VirtioPmem) && !cfg.Region.isZero():
+		fs.err = fmt.Errorf("emu: FS.Region is %+v, allowed for Tmpfs and VirtioPmem is %+v", cfg.Region, Region{})
+	default:
+		fs.err = cfg.Region.check("FS.Region")
 	}
 	if fs.err != nil {
 		m.remember(fs.err)
@@ -90,7 +99,7 @@ func (m *Machine) AddFS(cfg FS) *FileSystem {
 		m.counts.tmpfs++
 		fs.block.err = fmt.Errorf("emu: %s is a tmpfs, which has no block device: %w", fs.mount, syscall.ENODEV)
 	} else {
-		r := m.newRegion(cfg.Size, 2<<20, cfg.VirtioPmem)
+		r := m.newRegion(cfg.Size, 2<<20, cfg.VirtioPmem, cfg.Region)
 		minor := m.counts.block
 		m.counts.block++
 		fs.mount = fmt.Sprintf("/mnt/pmem%d", r.number)
@@ -98,11 +107,12 @@ func (m *Machine) AddFS(cfg FS) *FileSystem {
 		fs.block.path = fmt.Sprintf("/dev/pmem%d", r.number)
 		fs.block.sysfs = fmt.Sprintf("dev/block/%d:%d", blockMajor, minor)
 		fs.block.region = r
-		node := &object{class: classBlock, size: cfg.Size, mode: platform.SIFBLK | 0o660, rdev: fs.dev}
+		node := &object{class: classBlock, holds: fs, region: r, size: cfg.Size, mode: platform.SIFBLK | 0o660, rdev: fs.dev}
 		if fs.err = m.addNode(fs.block.path, node, cfg.Size); fs.err != nil {
 			fs.block.err = fs.err
 			return fs
 		}
+		fs.node = node
 		m.populatePmem(r, minor, cfg)
 	}
 	fs.nextIno = 2 // the root of an ext4
@@ -318,7 +328,13 @@ func (fs *FileSystem) reserve(n uint64) error {
 	if err != nil {
 		return err
 	}
-	if used > fs.cfg.Size || n > fs.cfg.Size-used {
+	room := fs.cfg.Size
+	if fs.node != nil { // no file gets a bad block
+		for _, x := range cutExtents(pagesOfAll(fs.node.bad), fs.taken) {
+			room -= x.end - x.start
+		}
+	}
+	if used > room || n > room-used {
 		return syscall.ENOSPC
 	}
 	return nil

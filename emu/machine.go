@@ -34,6 +34,9 @@ type Config struct {
 	// NoPersistenceDomain leaves the persistence_domain attribute out of every
 	// region, as where the firmware doesn't tell.
 	NoPersistenceDomain bool
+	// NoClearError is firmware that neither scrubs address ranges nor clears errors:
+	// the ioctls for it are ENOTTY, and a write doesn't clear a bad block.
+	NoClearError bool
 	// CPU says which instructions the machine's cache operations use, as far as the
 	// CPU of the host has them. The zero value is what [platform.Host] uses.
 	CPU platform.Settings
@@ -58,8 +61,9 @@ type Machine struct {
 	fds       map[int]*object   // as opened by the machine: what is closed elsewhere stays
 	maps      *vma.Map[mapping] // what was mapped through the machine
 	regions   []*region         // by number
-	nmems     []string          // sysfs path of each NVDIMM, by number
-	nvdimmBus string            // sysfs path of the bus that the NVDIMMs are on; "" without any
+	bad       map[*region]*regionBad
+	nmems     []string // sysfs path of each NVDIMM, by number
+	nvdimmBus string   // sysfs path of the bus that the NVDIMMs are on; "" without any
 	counts    struct{ dax, block, tmpfs, virtio, bus, inode int }
 	phys      uint64 // system physical address of the next region, in bytes
 }

@@ -163,6 +163,13 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 		asked = platform.MapFixed
 	}
 	hostFlags |= asked
+	if o.hasBad(mp.off, place.n) {
+		if err := m.mapBad(place, o, mp.off, c.prot, hostFlags, fd, hostOff); err != nil {
+			return 0, err
+		}
+		hostFlags |= platform.MapFixed
+		return m.mapped(place, o, c, hostFlags, fd, mp)
+	}
 	at, err := m.host.Mmap(place.addr, c.length, c.prot, hostFlags, fd, hostOff)
 	if err != nil {
 		if asked == platform.MapFixed {
@@ -170,12 +177,36 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 		}
 		return 0, err
 	}
+	place.addr = at
+	return m.mapped(place, o, c, hostFlags, fd, mp)
+}
+
+// mapBad is the host's mmap of memory with bad pages: at its place none of them is mapped
+// but as one that faults. mu must be held.
+func (m *Machine) mapBad(place *placement, o *object, off uint64, prot, flags, fd int, hostOff int64) error {
+	if flags&(platform.MapFixed|platform.MapFixedNoreplace) == 0 {
+		at, err := m.host.Mmap(place.addr, place.n, platform.ProtNone, reservation|flags&(map32Bit|mapAbove4G), -1, 0)
+		if err != nil {
+			return err
+		}
+		place.addr, place.reserved = at, true
+	}
+	err := m.mapAround(place.addr, place.n, o, off, prot, flags|platform.MapFixed, fd, hostOff)
+	if err != nil && !place.reserved && flags&platform.MapFixedNoreplace == 0 {
+		_ = m.unmap(place.addr, place.n)
+	}
+	return err
+}
+
+// mapped finishes what mapObject has mapped to its place. mu must be held.
+func (m *Machine) mapped(place *placement, o *object, c mmapCall, hostFlags, fd int, mp mapping) (uintptr, error) {
+	at := place.addr
 	if o.class == classDevDax && uint64(c.off) != mp.off && uint64(c.off) < o.size {
 		// The driver looks whether a whole huge page from the offset as it was given
 		// is inside the device; what was rounded down isn't asked.
 		broken := (o.size - uint64(c.off)) / o.align * o.align
 		if broken < place.n {
-			_, err = m.host.Mmap(at+uintptr(broken), min(o.align, place.n-broken), c.prot,
+			_, err := m.host.Mmap(at+uintptr(broken), min(o.align, place.n-broken), c.prot,
 				hostFlags|platform.MapFixed, fd, pastEnd)
 			if err != nil {
 				place.reserved = false // what is there is the mapping
@@ -343,7 +374,12 @@ func (m *Machine) settle(e vma.Entry[mapping], mixed bool) {
 	if !lost {
 		e.Value.off, hostOff = o.daxOffset(e.Value.off)
 	}
-	_, err := m.host.Mmap(e.Addr, e.Len, e.Value.prot, platform.MapShared|platform.MapFixed, o.keeper, hostOff)
+	var err error
+	if flags := platform.MapShared | platform.MapFixed; !lost && o.hasBad(e.Value.off, e.Len) {
+		err = m.mapAround(e.Addr, e.Len, o, e.Value.off, e.Value.prot, flags, o.keeper, hostOff)
+	} else {
+		_, err = m.host.Mmap(e.Addr, e.Len, e.Value.prot, flags, o.keeper, hostOff)
+	}
 	if err != nil { // after Shutdown, without a descriptor: accesses stay as they were
 		m.resync(addresses(e.Addr, e.Len))
 		return

@@ -57,6 +57,10 @@ func (m *Machine) Mremap(addr uintptr, length, newLength uint64, flags int, newA
 		return 0, err
 	}
 	m.moved(addr, n, at, newN, flags)
+	if e, ok := m.maps.At(addr); ok && flags&mremapDontunmap != 0 && e.Value.obj != nil && !e.Value.shared {
+		// The process's own pages went with the move: here are the file's again.
+		_ = m.cover(e.Value.obj, e.Value.obj.badPages)
+	}
 	return at, nil
 }
 
@@ -88,6 +92,9 @@ func (m *Machine) mremapCall(addr uintptr, length, newLength uint64, flags int, 
 // address that is aligned as the offset of the source is.
 func (m *Machine) move(c mremapCall, offset uint64) (uintptr, error) {
 	n, newN := c.lengths()
+	if e, ok := m.maps.At(c.addr); ok && e.Value.hasPieces() {
+		return m.movePieces(c, e.Value.advance(uint64(c.addr-e.Addr)))
+	}
 	dontunmap := c.flags&mremapDontunmap != 0
 	choice := !c.fixed() && (n < newN || dontunmap && c.newAddr == 0)
 	if c.align <= pageSize || !choice {

@@ -38,6 +38,19 @@ type object struct {
 	// allocated is what fallocate allocated and holds no data yet, or did when it
 	// was allocated: sorted and apart, in bytes.
 	allocated []extent
+	// zeroed is what counts as written though the memfd may hold no data for it, since
+	// it is or was bad.
+	zeroed []extent
+	blocks []blockRun  // of a file or directory, sorted, as far as anyone asked
+	region *region     // of device DAX and block devices, from the first bad block on
+	holds  *FileSystem // of a block device
+	bad    []extent    // of these: the bad sectors, sorted and apart, in bytes
+	// badPages are the pages whose accesses fault: sorted and apart, in bytes.
+	badPages []extent
+	// patched: bad pages were mapped so that they fault, or mapped back.
+	patched bool
+	// lostWrite: what was written didn't reach the media. The next fsync says so.
+	lostWrite bool
 }
 
 // errDown says why nothing can be made, opened or changed any more.
@@ -93,6 +106,7 @@ func (m *Machine) release(o *object) {
 	}
 	if o.fs != nil {
 		delete(o.fs.inodes, o)
+		o.fs.freeBlocks(o, o.placed())
 	}
 	// Closing a memfd has no error that anyone could act on.
 	_ = m.closeKeeper(o)

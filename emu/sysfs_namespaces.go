@@ -19,7 +19,7 @@ func (m *Machine) populateDevDax(r *region, minor int, cfg DevDax) {
 		dax_region/size 0444 %d`, cfg.Align, r.number, cfg.Size))
 	dir := parent + "/" + nd
 	start := r.start + r.infoBlock
-	s.populate(dir, fmt.Sprintf(`
+	s.populate(dir, r.numa()+fmt.Sprintf(`
 		align 0444 %[2]d
 		dev 0444 %[3]d:%[4]d
 		driver -> %[1]sbus/dax/drivers/device_dax
@@ -29,14 +29,12 @@ func (m *Machine) populateDevDax(r *region, minor int, cfg DevDax) {
 		mapping0/start 0400 %#[6]x
 		mapping0/uevent 0644 ""
 		modalias 0444 dax:t0
-		numa_node 0444 %[7]d
 		power
 		resource 0400 %#[6]x
-		size 0444 %[8]d
+		size 0444 %[7]d
 		subsystem -> %[1]sbus/dax
-		target_node 0444 0
-		uevent 0644 "MAJOR=%[3]d\nMINOR=%[4]d\nDEVNAME=%[9]s\nDRIVER=device_dax\nMODALIAS=dax:t0\n"`,
-		up(dir), cfg.Align, daxMajor, minor, start+cfg.Size-1, start, r.numaNode, cfg.Size, nd))
+		uevent 0644 "MAJOR=%[3]d\nMINOR=%[4]d\nDEVNAME=%[8]s\nDRIVER=device_dax\nMODALIAS=dax:t0\n"`,
+		up(dir), cfg.Align, daxMajor, minor, start+cfg.Size-1, start, cfg.Size, nd))
 	s.populate("bus/dax/devices", nd+" -> ../../../"+dir)
 	s.populate("bus/dax/drivers/device_dax", nd+" -> ../../../../"+dir)
 	s.populate("dev/char", fmt.Sprintf("%d:%d -> ../../%s", daxMajor, minor, dir))
@@ -51,7 +49,7 @@ type claim struct {
 func (m *Machine) populateNamespace(r *region, holder, mode string) {
 	name := fmt.Sprintf("namespace%d.0", r.number)
 	dir := r.dir + "/" + name
-	m.sysfs.populate(dir, fmt.Sprintf(`
+	m.sysfs.populate(dir, r.numa()+fmt.Sprintf(`
 		devtype 0444 nd_namespace_io
 		force_raw 0644 0
 		holder 0444 %[2]s
@@ -59,34 +57,30 @@ func (m *Machine) populateNamespace(r *region, holder, mode string) {
 		modalias 0444 nd:t4
 		mode 0444 %[3]s
 		nstype 0444 4
-		numa_node 0444 %[4]d
-		resource 0400 %#[5]x
-		size 0444 %[6]d
+		resource 0400 %#[4]x
+		size 0444 %[5]d
 		subsystem -> %[1]sbus/nd
-		target_node 0444 0
 		uevent 0644 "DEVTYPE=nd_namespace_io\nMODALIAS=nd:t4\n"`,
-		up(dir), holder, mode, r.numaNode, r.start, r.size))
+		up(dir), holder, mode, r.start, r.size))
 	m.sysfs.populate("bus/nd/devices", name+" -> ../../../"+dir)
 }
 
 func (m *Machine) populateClaim(r *region, name string, c claim) {
 	dir := r.dir + "/" + name
-	m.sysfs.populate(dir, fmt.Sprintf(`
+	m.sysfs.populate(dir, r.numa()+fmt.Sprintf(`
 		align 0644 %[2]d
 		devtype 0444 %[3]s
 		driver -> %[1]sbus/nd/drivers/%[4]s
 		modalias 0444 %[5]s
 		mode 0644 ram
 		namespace 0644 namespace%[6]d.0
-		numa_node 0444 %[7]d
-		resource 0400 %#[8]x
-		size 0444 %[9]d
+		resource 0400 %#[7]x
+		size 0444 %[8]d
 		subsystem -> %[1]sbus/nd
 		supported_alignments 0444 "4096 2097152 1073741824 \n"
-		target_node 0444 0
 		uevent 0644 "DEVTYPE=%[3]s\nDRIVER=%[4]s\nMODALIAS=%[5]s\n"
 		uuid 0644 00000000-0000-4000-8000-%012[6]x`,
-		up(dir), c.align, c.devtype, c.driver, c.modalias, r.number, r.numaNode, r.start+r.infoBlock, c.usable))
+		up(dir), c.align, c.devtype, c.driver, c.modalias, r.number, r.start+r.infoBlock, c.usable))
 	m.sysfs.populate("bus/nd/devices", name+" -> ../../../"+dir)
 	m.sysfs.populate("bus/nd/drivers/"+c.driver, name+" -> ../../../../"+dir)
 }
@@ -106,17 +100,15 @@ func (m *Machine) populateSeeds(r *region, claimed string) {
 			name = fmt.Sprintf("%s%d.1", seed.kind, r.number)
 		}
 		dir := r.dir + "/" + name
-		m.sysfs.populate(dir, seed.attributes+fmt.Sprintf(`
+		m.sysfs.populate(dir, r.numa()+seed.attributes+fmt.Sprintf(`
 			devtype 0444 nd_%[2]s
 			modalias 0444 %[3]s
 			namespace 0644 "\n"
-			numa_node 0444 %[4]d
 			size 0444 !ENXIO
 			subsystem -> %[1]sbus/nd
-			target_node 0444 0
 			uevent 0644 "DEVTYPE=nd_%[2]s\nMODALIAS=%[3]s\n"
 			uuid 0644 "\n"`,
-			up(dir), seed.kind, seed.modalias, r.numaNode))
+			up(dir), seed.kind, seed.modalias))
 		m.sysfs.populate(r.dir, seed.kind+"_seed 0444 "+name)
 		m.sysfs.populate("bus/nd/devices", name+" -> ../../../"+dir)
 	}
@@ -142,7 +134,7 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 	s.populate(dir, fmt.Sprintf(`
 		alignment_offset 0444 0
 		badblocks 0644 ""
-		bdi -> %[1]sdevices/virtual/bdi/%[2]d:%[3]d
+		bdi -> %[9]svirtual/bdi/%[2]d:%[3]d
 		capability 0444 0
 		dax/write_cache 0644 1
 		dev 0444 %[2]d:%[3]d
@@ -155,13 +147,13 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 		power
 		range 0444 0
 		removable 0444 0
-		ro 0444 0
+		ro 0444 %[8]d
 		size 0444 %[6]d
 		slaves
 		subsystem -> %[1]sclass/block
 		uevent 0644 "MAJOR=%[2]d\nMINOR=%[3]d\nDEVNAME=%[7]s\nDEVTYPE=disk\nDISKSEQ=%[5]d\n"`,
-		up(dir), blockMajor, minor, nd, minor+1, cfg.Size/512, disk))
-	s.populate(dir+"/queue", `
+		up(dir), blockMajor, minor, nd, minor+1, cfg.Size/512, disk, digit(r.readOnly), up(dir)[len("../"):]))
+	s.populate(dir+"/queue", fmt.Sprintf("fua 0444 %d", digit(r.flushHints))+`
 		add_random 0644 0
 		chunk_sectors 0444 0
 		dax 0444 1
@@ -170,7 +162,6 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 		discard_max_hw_bytes 0444 0
 		discard_zeroes_data 0444 0
 		dma_alignment 0444 511
-		fua 0444 0
 		hw_sector_size 0444 512
 		io_poll 0644 0
 		iostats 0644 0

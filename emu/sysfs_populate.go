@@ -8,23 +8,12 @@ import (
 )
 
 // The sysfs entries of the machine's devices, as a 6.1 kernel with NVDIMMs (or with
-// virtio-pmem) was seen to list them. By choice the firmware is one that tells the count
-// of dirty shutdowns, which takes the command "smart" of the first DSM family, and gives
-// flush hints.
+// virtio-pmem, or memmap=) was seen to list them. By choice the firmware is one that
+// gives flush hints, tells the count of dirty shutdowns, which takes the command "smart"
+// of the first DSM family, and scrubs address ranges; Region and DIMM say otherwise.
 
 // firstRegion is the system physical address of the first region: memory ends at 4 GiB.
 const firstRegion = 4 << 30
-
-// region is a range of persistent memory with one namespace.
-type region struct {
-	number    int
-	bus       string // path of its bus in sysfs
-	dir       string // its own
-	start     uint64 // system physical address
-	size      uint64 // in bytes, info block included
-	infoBlock uint64 // bytes before what can be used
-	numaNode  int
-}
 
 // populate makes what listing lists in the directory dir. Each line is one of
 //
@@ -97,71 +86,97 @@ func (m *Machine) populateVirtual() {
 	}
 }
 
-// newRegion makes the next region, with its bus and its NVDIMM. usable is what its
-// namespace offers at an address that is a multiple of align, both in bytes. mu must
-// be held.
-func (m *Machine) newRegion(usable, align uint64, virtio bool) *region {
-	r := &region{number: len(m.regions), infoBlock: max(align, 2<<20)}
-	r.size = r.infoBlock + usable
+// newRegion makes the next region, with its bus and its NVDIMMs. usable is what its
+// namespace offers at an address that is a multiple of align, both in bytes; what the
+// DIMMs have beyond that, to have equal shares, is cut off. cfg was checked, and is zero
+// with virtio. mu must be held.
+func (m *Machine) newRegion(usable, align uint64, virtio bool, cfg Region) *region {
+	r := &region{
+		number: len(m.regions), infoBlock: max(align, 2<<20),
+		numaNode: cfg.NUMANode, targetNode: cfg.NUMANode, legacy: cfg.Legacy,
+	}
+	dimms := cfg.DIMMs
+	if len(dimms) == 0 && !virtio && !cfg.Legacy {
+		dimms = []DIMM{{}}
+	}
+	row := max(1, uint64(len(dimms))) * interleaveLine
+	r.size = (r.infoBlock + usable + row - 1) / row * row
 	r.start = roundUp(m.phys, max(align, 128<<20))
 	m.phys = r.start + r.size
 	s := m.sysfs
-	if virtio {
+	var set []member
+	switch {
+	case virtio:
 		r.numaNode = -1
 		r.bus = m.newVirtioBus()
-	} else {
-		m.newNVDIMM(r)
+	case cfg.Legacy:
+		r.bus = m.legacyBus()
+	default:
+		r.bus = m.firmwareBus()
+		for i, d := range dimms {
+			serial := m.newNVDIMM(r, d)
+			set = append(set, member{offset: uint64(i) * interleaveLine, serial: serial})
+			r.readOnly = r.readOnly || d.has("not_armed")
+		}
+	}
+	rangeIndex := 1
+	for _, other := range m.regions {
+		if other.nmems != nil {
+			rangeIndex++
+		}
 	}
 	r.dir = fmt.Sprintf("%s/region%d", r.bus, r.number)
 	m.regions = append(m.regions, r)
-	top := up(r.dir)
-	s.populate(r.dir, fmt.Sprintf(`
-		align 0644 0x1000000
+	s.populate(r.dir, r.numa()+fmt.Sprintf(`
+		align 0644 %#[3]x
 		badblocks 0444 ""
 		devtype 0444 nd_pmem
 		driver -> %[1]sbus/nd/drivers/nd_region
 		init_namespaces 0444 1/1
+		mappings 0444 %[4]d
 		max_available_extent 0444 0
 		modalias 0444 nd:t2
 		namespace_seed 0444 namespace%[2]d.0
 		nstype 0444 4
-		numa_node 0444 %[3]d
-		read_only 0644 0
-		resource 0400 %#[4]x
-		size 0444 %[5]d
+		read_only 0644 %[5]d
+		resource 0400 %#[6]x
+		size 0444 %[7]d
 		subsystem -> %[1]sbus/nd
-		target_node 0444 0
 		uevent 0644 "DEVTYPE=nd_pmem\nDRIVER=nd_region\nMODALIAS=nd:t2\n"`,
-		top, r.number, r.numaNode, r.start, r.size))
+		up(r.dir), r.number, r.align(), len(r.nmems), digit(r.readOnly), r.start, r.size))
 	s.populate("bus/nd/devices", fmt.Sprintf("region%d -> ../../../%s", r.number, r.dir))
 	s.populate("bus/nd/drivers/nd_region", fmt.Sprintf("region%d -> ../../../../%s", r.number, r.dir))
-	if virtio {
-		s.populate(r.dir, "mappings 0444 0")
+	if r.nmems == nil {
 		return r
 	}
-	nmem := len(m.nmems) - 1
 	s.populate(r.dir, fmt.Sprintf(`
 		available_size 0444 0
-		deep_flush 0644 1
-		mapping0 0444 nmem%d,0,%d,0
-		mappings 0444 1
 		nfit/range_index 0444 %d
-		set_cookie 0444 %#x`, nmem, r.size, nmem+1, 0x2468ac00123456+uint64(nmem)*0x200000001))
+		set_cookie 0444 %#x`, rangeIndex, setCookie(set)))
+	for i, nmem := range r.nmems {
+		s.populate(r.dir, fmt.Sprintf("mapping%d 0444 nmem%d,0,%d,%d", i, nmem, r.size/uint64(len(r.nmems)), i))
+	}
 	if !m.cfg.NoPersistenceDomain {
 		s.populate(r.dir, "persistence_domain 0444 "+m.domain())
 	}
-	s.onWrite(r.dir+"/deep_flush", writeDeepFlush)
+	switch {
+	case cfg.NoDeepFlush:
+	case cfg.NoFlushHints:
+		s.populate(r.dir, "deep_flush 0444 0")
+	default:
+		r.flushHints = true
+		s.populate(r.dir, "deep_flush 0644 1")
+		s.onWrite(r.dir+"/deep_flush", r.writeDeepFlush)
+	}
 	return r
 }
 
-// writeDeepFlush takes what asks for a flush. The text stays: it says whether there are
-// flush hints.
-func writeDeepFlush(text string) error {
-	switch strings.ToLower(strings.TrimSpace(text)) {
-	case "1", "y", "yes", "on", "t", "true":
-		return nil
+// digit is a truth value as sysfs prints it.
+func digit(v bool) int {
+	if v {
+		return 1
 	}
-	return syscall.EINVAL
+	return 0
 }
 
 func (s *Sysfs) onWrite(path string, f func(string) error) {
@@ -180,6 +195,7 @@ func (m *Machine) newBus(dir, provider, commands string) {
 	s.populate(dir, fmt.Sprintf(`
 		commands 0444 %[2]q
 		driver -> %[1]sbus/nd/drivers/nd_bus
+		firmware
 		provider 0444 %[3]s
 		subsystem -> %[1]sbus/nd
 		uevent 0644 "DRIVER=nd_bus\nMODALIAS=nd:t0\n"
@@ -204,25 +220,75 @@ func (m *Machine) newVirtioBus() string {
 	return dir
 }
 
-// newNVDIMM makes the DIMM that region r lies on, and its bus before the first one.
-func (m *Machine) newNVDIMM(r *region) {
-	s := m.sysfs
+// legacyBus returns the bus of the memory that memmap= told of, which it makes before
+// the first region on it. mu must be held.
+func (m *Machine) legacyBus() string {
+	for _, r := range m.regions {
+		if r.legacy {
+			return r.bus
+		}
+	}
+	dir := fmt.Sprintf("devices/platform/e820_pmem/ndbus%d", m.counts.bus)
+	m.newBus(dir, "e820", "\n")
+	return dir
+}
+
+// firmwareBus returns the bus that the NVDIMMs are on, which it makes before the first
+// of them. mu must be held.
+func (m *Machine) firmwareBus() string {
 	if m.nvdimmBus == "" {
 		m.nvdimmBus = fmt.Sprintf("devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus%d", m.counts.bus)
-		m.newBus(m.nvdimmBus, "ACPI.NFIT", "cmd_call \n")
-		s.populate(m.nvdimmBus, `
-			nfit/dsm_mask 0444 0x0
+		if m.cfg.NoClearError {
+			m.newBus(m.nvdimmBus, "ACPI.NFIT", "cmd_call \n")
+			m.sysfs.populate(m.nvdimmBus, "nfit/dsm_mask 0444 0x0")
+		} else {
+			m.newBus(m.nvdimmBus, "ACPI.NFIT", "ars_cap ars_start ars_status clear_error cmd_call \n")
+			// The kernel has scrubbed once when the machine is up.
+			scrub := m.nvdimmBus + "/nfit/scrub"
+			m.sysfs.populate(m.nvdimmBus, `
+				nfit/dsm_mask 0444 0x1e
+				nfit/scrub 0644 1`)
+			m.sysfs.onWrite(scrub, m.sysfs.writeScrub(scrub))
+		}
+		m.sysfs.populate(m.nvdimmBus, `
 			nfit/hw_error_scrub 0644 0
 			nfit/revision 0444 1`)
 	}
-	r.bus = m.nvdimmBus
+	return m.nvdimmBus
+}
+
+// writeScrub returns what a write to the attribute scrub at path does: 1 scrubs, which
+// takes no time here and is counted.
+func (s *Sysfs) writeScrub(path string) func(text string) error {
+	scrubs := 1
+	return func(text string) error {
+		if text == "" {
+			return nil
+		}
+		if v, err := strconv.ParseInt(strings.TrimSuffix(text, "\n"), 0, 64); err != nil || v != 1 {
+			return syscall.EINVAL
+		}
+		n, err := s.lookup(path, true) // mu is held
+		if err != nil {
+			return err
+		}
+		scrubs++
+		n.text = fmt.Sprintf("%d\n", scrubs)
+		return nil
+	}
+}
+
+// newNVDIMM makes the next DIMM, under region r, and returns its serial number. mu must
+// be held.
+func (m *Machine) newNVDIMM(r *region, d DIMM) uint32 {
+	s := m.sysfs
 	n := len(m.nmems)
+	r.nmems = append(r.nmems, n)
 	dir := fmt.Sprintf("%s/nmem%d", r.bus, n)
 	m.nmems = append(m.nmems, dir)
-	serial := uint32(0x56341200) + uint32(n)<<24
+	id, vendor, serial := d.identity(n)
 	s.populate(dir, fmt.Sprintf(`
 		available_slots 0444 !ENXIO
-		commands 0444 "smart cmd_call \n"
 		dev 0444 %[2]d:%[3]d
 		devtype 0444 nvdimm
 		driver -> %[1]sbus/nd/drivers/nvdimm
@@ -230,27 +296,39 @@ func (m *Machine) newNVDIMM(r *region) {
 		flags 0444 "\n"
 		modalias 0444 nd:t1
 		nfit/device 0444 0x0100
-		nfit/dirty_shutdown 0444 0
-		nfit/dsm_mask 0444 0x2
-		nfit/family 0444 0
-		nfit/flags 0444 "\n"
+		nfit/flags 0444 %[7]q
 		nfit/format 0444 0x0301
 		nfit/formats 0444 1
 		nfit/handle 0444 %#[4]x
-		nfit/id 0444 8680-%08[5]x
 		nfit/phys_id 0444 %#[3]x
 		nfit/rev_id 0444 0x0100
 		nfit/serial 0444 0x%08[5]x
 		nfit/subsystem_device 0444 0x0000
 		nfit/subsystem_rev_id 0444 0x0000
 		nfit/subsystem_vendor 0444 0x0000
-		nfit/vendor 0444 0x8680
+		nfit/vendor 0444 0x%[6]s
 		state 0444 idle
 		subsystem -> %[1]sbus/nd
 		uevent 0644 "MAJOR=%[2]d\nMINOR=%[3]d\nDEVNAME=nmem%[3]d\nDEVTYPE=nvdimm\nDRIVER=nvdimm\nMODALIAS=nd:t1\n"`,
-		up(dir), nvdimmMajor, n, n+1, serial))
+		up(dir), nvdimmMajor, n, n+1, serial, vendor, d.flags()))
+	if !d.NoID {
+		s.populate(dir, "nfit/id 0444 "+id)
+	}
+	if d.NoDirtyShutdown {
+		s.populate(dir, `
+			commands 0444 "cmd_call \n"
+			nfit/dsm_mask 0444 !ENXIO
+			nfit/family 0444 !ENXIO`)
+	} else {
+		s.populate(dir, fmt.Sprintf(`
+			commands 0444 "smart cmd_call \n"
+			nfit/dirty_shutdown 0444 %d
+			nfit/dsm_mask 0444 0x2
+			nfit/family 0444 0`, int32(uint32(d.DirtyShutdowns))))
+	}
 	s.populate("bus/nd/devices", fmt.Sprintf("nmem%d -> ../../../%s", n, dir))
 	s.populate("bus/nd/drivers/nvdimm", fmt.Sprintf("nmem%d -> ../../../../%s", n, dir))
 	s.populate("dev/char", fmt.Sprintf("%d:%d -> ../../%s", nvdimmMajor, n, dir))
 	m.addCharNode(fmt.Sprintf("/dev/nmem%d", n), nvdimmMajor, n)
+	return serial
 }
