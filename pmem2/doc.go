@@ -11,6 +11,7 @@
 //	defer m.Delete()
 //	copy(m.Bytes(), "hello")
 //	err = m.Persist(m.Bytes()[:5])
+//	err = m.Memcpy(m.Bytes()[64:69], []byte("world"), 0) // copies and persists
 //
 // # Machines
 //
@@ -28,6 +29,23 @@
 // A failing call changes nothing, unless its text names what it had to leave.
 // What C crashes on (a nil object, an object that has been deleted) is EINVAL, or
 // [ErrMappingNotFound] for a map.
+//
+// # Bad media
+//
+// A [BadBlockContext] lists what can't be read and puts healthy storage in its place;
+// [Source.PreadMCSafe] and [Source.PwriteMCSafe] survive it. A load of a bad block
+// through [Map.Bytes] is a fault: under debug.SetPanicOnFault a panic that can be
+// recovered from, else the end of the program.
+//
+// # Environment
+//
+// PMEM2_FORCE_GRANULARITY is read by each NewMap; [Config.ForceGranularity] does the
+// same for one config. PMEM_NO_CLWB, PMEM_NO_CLFLUSHOPT, PMEM_NO_MOVNT and
+// PMEM_MOVNT_THRESHOLD are read when the process starts: see
+// [platform.SettingsFromEnvironment]; [platform.NewHost] does the same for one
+// machine. PMEM2_DEBUG=1 does what the debug build of the C library does: arguments of
+// the operations on memory are checked (EINVAL), and PMEM2_LOG_LEVEL, from 1, errors, to 4, details,
+// says what is logged to PMEM2_LOG_FILE or to standard error.
 //
 // # Concurrency
 //

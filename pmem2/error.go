@@ -18,15 +18,29 @@ type Error struct {
 	// Errno is the errno of the system call that failed, or 0 if the error is
 	// a Code.
 	Errno syscall.Errno
-	// Detail says which value was wrong and what is allowed.
-	Detail string
+
+	// The text is made when it is asked for: most callers only look at the code.
+	format  string
+	args    []any     // none: numbers
+	numbers [2]uint64 // for format, which has a verb for each or is the text
+}
+
+// Detail says which value was wrong and what is allowed.
+func (e *Error) Detail() string {
+	switch {
+	case len(e.args) > 0:
+		return fmt.Sprintf(e.format, e.args...)
+	case e.numbers != [2]uint64{}:
+		return fmt.Sprintf(e.format, e.numbers[0], e.numbers[1])
+	}
+	return e.format
 }
 
 // Error returns the operation, the detail and the meaning of the code or errno.
 func (e *Error) Error() string {
 	s := "pmem2: " + e.Op + ": "
-	if e.Detail != "" {
-		s += e.Detail + ": "
+	if detail := e.Detail(); detail != "" {
+		s += detail + ": "
 	}
 	if e.Code != 0 {
 		return s + e.Code.Error() + " (" + e.Code.Symbol() + ")"
@@ -64,14 +78,22 @@ func Perror(err error, format string, args ...any) {
 	_, _ = fmt.Fprintf(os.Stderr, format+": %v\n", append(args[:len(args):len(args)], err)...)
 }
 
+// The arguments of these are values that nothing changes later.
+
 func fail(op string, code Code, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Code: code, Detail: fmt.Sprintf(format, args...)})
+	return logged(&Error{Op: op, Code: code, format: format, args: args})
+}
+
+// failNumbers is fail where NewMap refuses its arguments: two numbers that aren't
+// both 0 need no memory of their own.
+func failNumbers(op string, code Code, format string, a, b uint64) *Error {
+	return logged(&Error{Op: op, Code: code, format: format, numbers: [2]uint64{a, b}})
 }
 
 // failErrno is the error of a system call whose errno is the answer. An error
 // that isn't an errno can't come from a Platform; it counts as EIO.
 func failErrno(op string, err error, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Errno: errnoOf(err), Detail: fmt.Sprintf(format, args...)})
+	return logged(&Error{Op: op, Errno: errnoOf(err), format: format, args: args})
 }
 
 func errnoOf(err error) syscall.Errno {
@@ -85,7 +107,7 @@ func errnoOf(err error) syscall.Errno {
 // invalid is the error of what C crashes on: an object that is nil or has been
 // deleted.
 func invalid(op, detail string) *Error {
-	return logged(&Error{Op: op, Errno: syscall.EINVAL, Detail: detail})
+	return logged(&Error{Op: op, Errno: syscall.EINVAL, format: detail})
 }
 
 // leaves adds to an error what the failing call could not take back.
@@ -95,6 +117,6 @@ func leaves(failure error, format string, args ...any) error {
 		return failure
 	}
 	left := *e
-	left.Detail += "; left behind: " + fmt.Sprintf(format, args...)
+	left.format, left.args, left.numbers = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), nil, [2]uint64{}
 	return &left
 }

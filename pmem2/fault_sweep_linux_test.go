@@ -220,7 +220,7 @@ func TestFaultSweepIsComplete(t *testing.T) {
 		"Source.PreadMCSafe": "PreadMCSafe", "Source.PwriteMCSafe": "PwriteMCSafe",
 		"NewBadBlockContext": "NewBadBlockContext", "BadBlockContext.Next": "", "BadBlockContext.Clear": "Clear",
 		"BadBlockContext.Delete": "", "Perror": "",
-		"On": "", "Errno": "", "Code.Error": "", "Code.Symbol": "", "Error.Error": "", "Error.Unwrap": "",
+		"On": "", "Errno": "", "Code.Error": "", "Code.Symbol": "", "Error.Error": "", "Error.Detail": "", "Error.Unwrap": "",
 	}
 	exported := exportedFunctions(t)
 	for _, name := range exported {

@@ -115,13 +115,13 @@ func (s *Source) request(op string, set *settings) (request, uint64, error) {
 	}
 	switch {
 	case req.offset%alignment != 0:
-		return req, 0, fail(op, ErrOffsetUnaligned, "offset %d is no multiple of the source's alignment %d", req.offset, alignment)
+		return req, 0, failNumbers(op, ErrOffsetUnaligned, "offset %d is no multiple of the source's alignment %d", req.offset, alignment)
 	case req.kind == deviceDAX && set.sharing == Private:
 		return req, 0, fail(op, ErrSrcDevDaxPrivate, "the source is device DAX, only Shared is possible")
 	case sourceSize == 0:
 		return req, 0, fail(op, ErrSourceEmpty, "the source has 0 bytes")
 	case req.size%alignment != 0:
-		return req, 0, fail(op, ErrLengthUnaligned, "length %d is no multiple of the source's alignment %d", req.size, alignment)
+		return req, 0, failNumbers(op, ErrLengthUnaligned, "length %d is no multiple of the source's alignment %d", req.size, alignment)
 	case req.offset > math.MaxUint64-req.size:
 		return req, 0, fail(op, ErrMapRange, "offset %d + length %d is above 2^64-1", req.offset, req.size)
 	case req.offset+req.size > sourceSize:

@@ -58,6 +58,13 @@ func (s *Source) DeviceUSC() (uint64, error) {
 	var sum uint64
 	for _, text := range counts {
 		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			// The kernel has 32 bits and prints them with a sign.
+			signed, failure := strconv.ParseInt(text, 10, 32)
+			if failure == nil {
+				n, err = uint64(uint32(signed)), nil
+			}
+		}
 		switch {
 		case errors.Is(err, strconv.ErrRange) || err == nil && sum+n < sum:
 			return 0, failErrno(op, syscall.ERANGE, "the counts %q add up to more than 64 bits hold", counts)

@@ -61,6 +61,9 @@ func NewVMReservation(addr uintptr, size uint64, opts ...Option) (*VMReservation
 	if err != nil {
 		return nil, err
 	}
+	if debugLog.level >= logOperations {
+		debugLog.printf(logOperations, "%d bytes at %#x reserved", r.size, r.addr)
+	}
 	return r, nil
 }
 
@@ -192,6 +195,9 @@ func (r *VMReservation) release(op string, addr uintptr, n uint64) error {
 	if err := r.machine.Munmap(addr, n); err != nil {
 		return failErrno(op, err, "munmap of %d bytes at %#x", n, addr)
 	}
+	if debugLog.level >= logOperations {
+		debugLog.printf(logOperations, "%d bytes at %#x given back", n, addr)
+	}
 	return nil
 }
 
@@ -219,6 +225,9 @@ func (r *VMReservation) Extend(size uint64) error {
 		return err
 	}
 	r.size += size
+	if debugLog.level >= logOperations {
+		debugLog.printf(logOperations, "%d bytes at %#x reserved", size, r.addr+uintptr(r.size-size))
+	}
 	return nil
 }
 
