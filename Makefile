@@ -27,9 +27,35 @@ endif
 	$(RACE) -count=1 ./...
 	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2
 
+# The memory operations as an arm64 CPU executes them. Debian's qemu-user and
+# qemu-user-static hold the same emulator under two names. The Cortex-A72 has no
+# DC CVAP, which qemu's user mode can't execute: DC CVAC is what is tested.
+QEMU_ARM64 := $(firstword $(shell command -v qemu-aarch64 2>/dev/null) $(shell command -v qemu-aarch64-static 2>/dev/null))
+
+.PHONY: test-arm64
+test-arm64: ## Run the tests of the memory operations for arm64 under qemu-user.
+ifeq ($(QEMU_ARM64),)
+	@echo "test-arm64 needs qemu-aarch64 or qemu-aarch64-static: apt-get install qemu-user-static" >&2; exit 1
+else
+	@CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) test -c -o bin/platform-arm64.test ./pmem2/platform
+	@cd pmem2/platform && $(QEMU_ARM64) -cpu cortex-a72 ../../bin/platform-arm64.test -test.short \
+	  -test.run 'MemOps|Overlap|Guard|Atomic8|Settings|NewHost|CacheOps' -test.skip StoreTrace
+endif
+
 .PHONY: bench
-bench: ## Run the benchmarks.
+bench: ## Run the benchmarks, then compare with C's libpmem2 and the bare instructions; write reports/bench.json.
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./pmem2/...
+	@$(MAKE) --no-print-directory bench-c
+
+# BENCH holds more flags: make bench-c BENCH='-run memset/1MiB -seed 1'; bin/bench -help prints them.
+.PHONY: bench-c
+bench-c: ## Only the comparison with C and the bare instructions, about 4 minutes.
+	@CGO_ENABLED=0 $(GO) build -o bin/bench ./ci/bench
+	@./bin/bench -text reports/bench.txt -json reports/bench.json $(BENCH)
+
+.PHONY: bench-check
+bench-check: override BENCH += -check
+bench-check: bench-c ## The same, failing if a row is behind C and not at the limit.
 
 CROSS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 

@@ -1,6 +1,10 @@
 package platform
 
-import "unsafe"
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+)
 
 // CacheOps are the cache operations for stores of one granularity on one
 // machine: plain functions, on real hardware the assembly routines themselves,
@@ -37,25 +41,14 @@ type CacheOps struct {
 	SetNT func(dst unsafe.Pointer, c byte, n uintptr)
 }
 
-// The routines below pick the direction of a copy: a destination that starts
-// inside the source is filled from its end.
-
-func overlapsForward(dst, src unsafe.Pointer, n uintptr) bool {
-	return uintptr(dst)-uintptr(src) < n
-}
-
-// flushEdges flushes the lines of the bytes that a non-temporal copy of whole
-// words has to store in the ordinary way: before the first and after the last
-// aligned word.
-func flushEdges(flush func(unsafe.Pointer, uintptr), dst unsafe.Pointer, n uintptr) {
-	if n == 0 {
-		return
+// chooseISA is the instruction set that s asks for, or the best one.
+func chooseISA(s Settings) (ISA, error) {
+	has := ISAs()
+	switch {
+	case s.ISA == "":
+		return has[0], nil
+	case slices.Contains(has, s.ISA):
+		return s.ISA, nil
 	}
-	end := uintptr(dst) + n
-	if uintptr(dst)%8 != 0 || n < 8 {
-		flush(dst, min(n, 8))
-	}
-	if end%8 != 0 && n >= 8 {
-		flush(unsafe.Add(dst, n-8), 8)
-	}
+	return "", fmt.Errorf("platform: Settings.ISA: %q is none of those that this CPU has: %q", s.ISA, has)
 }

@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -9,73 +8,72 @@ import (
 
 // ISAs returns the instruction sets that this CPU has for copies and sets, the best
 // one first.
-func ISAs() []ISA { return []ISA{ISAARM64} }
+func ISAs() []ISA { return []ISA{ISAARM64, ISAGeneric} }
 
-func detectCacheOps(s Settings) (CacheOps, error) {
-	if s.ISA != "" && s.ISA != ISAARM64 {
-		return CacheOps{}, fmt.Errorf("%q is none of those that this CPU has: %q", s.ISA, ISAs())
+// cacheLine is the unit of the cleans in bytes, a power of two: CTR_EL0.DminLine is
+// the logarithm of its words.
+var cacheLine = uintptr(4) << (cacheType() >> 16 & 0xf)
+
+// clean is an instruction that cleans a cache line.
+type clean int
+
+const (
+	// byCVAC cleans to the point of coherency, which is what Linux itself does
+	// for persistent memory where there is no DC CVAP.
+	byCVAC clean = iota
+	// byCVAP cleans to the point of persistence; CPUs with HWCAP_DCPOP have it.
+	byCVAP
+	byNothing // of granularities that need no flush
+)
+
+// cleans are the routines of each instruction. STNP is a hint that promises nothing
+// about the point of persistence, so that what it stored is cleaned too.
+var cleans = [...]struct {
+	name           string
+	flush, persist func(p unsafe.Pointer, n uintptr)
+	plain, hinted  routines
+}{
+	byCVAC: {
+		"DC CVAC", flushCVAC, flushCVAC,
+		routines{copyPairsCVAC, setPairsCVAC}, routines{copyPairsNTCVAC, setPairsNTCVAC},
+	},
+	byCVAP: {
+		"DC CVAP", flushCVAP, flushCVAP,
+		routines{copyPairsCVAP, setPairsCVAP}, routines{copyPairsNTCVAP, setPairsNTCVAP},
+	},
+	byNothing: {
+		"", flushNothing, persistNothing,
+		routines{copyPairs, setPairs}, routines{copyPairsNT, setPairsNT},
+	},
+}
+
+// detectCacheOps makes two sets of operations: for a domain that ends at the memory
+// controller, and for one where nothing has to be flushed.
+func detectCacheOps(s Settings) (line, protected CacheOps, err error) {
+	isa, err := chooseISA(s)
+	if err != nil {
+		return line, protected, err
 	}
-	// DC CVAP cleans to the point of persistence where the CPU has it
-	// (HWCAP_DCPOP); else DC CVAC cleans to the point of coherency, which is
-	// what Linux itself then does for persistent memory.
-	//
-	// Every routine ends with DSB SY, since the goroutine may be on another
-	// core by the time of its Fence, and a barrier orders only what its own
-	// core did.
-	line := uintptr(4) << (cacheType() >> 16 & 0xf) // CTR_EL0.DminLine: log2 of words
-	clean, name := cleanCVAC, "DC CVAC"
+	by := byCVAC
 	if cpu.ARM64.HasDCPOP {
-		clean, name = cleanCVAP, "DC CVAP"
+		by = byCVAP
 	}
-	flush := func(p unsafe.Pointer, n uintptr) { clean(p, n, line) }
-	return CacheOps{
-		ISA:         ISAARM64,
-		Instruction: name,
-		Flush:       flush,
-		Fence:       dsb,
-		Persist:     flush,
-		Copy:        copyTemporal,
-		Set:         setTemporal,
-		// STNP is a hint that promises nothing about the point of
-		// persistence, so that the whole range is cleaned.
-		CopyNT: func(dst, src unsafe.Pointer, n uintptr) {
-			copyTemporal(dst, src, n)
-			flush(dst, n)
-		},
-		SetNT: func(dst unsafe.Pointer, c byte, n uintptr) {
-			setTemporal(dst, c, n)
-			flush(dst, n)
-		},
-	}, nil
+	return newOps(s, isa, by), newOps(s, isa, byNothing), nil
 }
 
-func copyTemporal(dst, src unsafe.Pointer, n uintptr) {
-	if overlapsForward(dst, src, n) {
-		copyBackward(dst, src, n)
-	} else {
-		copyForward(dst, src, n)
+func newOps(s Settings, isa ISA, by clean) CacheOps {
+	c := &cleans[by]
+	ops := CacheOps{ISA: isa, Instruction: c.name, Flush: c.flush, Fence: dsb, Persist: c.persist}
+	switch {
+	case isa == ISAGeneric:
+		ops.Copy, ops.Set = generic.copy, generic.set
+		ops.CopyNT, ops.SetNT = generic.flushed(c.flush)
+	case s.NoMOVNT:
+		ops.Copy, ops.Set = copyPairs, setPairs
+		ops.CopyNT, ops.SetNT = c.plain.copy, c.plain.set
+	default:
+		ops.Copy, ops.Set = copyPairs, setPairs
+		ops.CopyNT, ops.SetNT = c.hinted.copy, c.hinted.set
 	}
+	return ops
 }
-
-func setTemporal(dst unsafe.Pointer, c byte, n uintptr) {
-	setWords(dst, uint64(c)*0x0101010101010101, n)
-}
-
-func cacheType() uint64
-
-//go:noescape
-func cleanCVAP(p unsafe.Pointer, n, line uintptr)
-
-//go:noescape
-func cleanCVAC(p unsafe.Pointer, n, line uintptr)
-
-func dsb()
-
-//go:noescape
-func copyForward(dst, src unsafe.Pointer, n uintptr)
-
-//go:noescape
-func copyBackward(dst, src unsafe.Pointer, n uintptr)
-
-//go:noescape
-func setWords(dst unsafe.Pointer, word uint64, n uintptr)

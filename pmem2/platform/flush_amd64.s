@@ -1,7 +1,8 @@
 #include "textflag.h"
 
 // Flushes of [p, p+n), one instruction for each 64-byte line that holds a byte
-// of the range, from the line of p upwards. n = 0 flushes nothing.
+// of the range, from the line of p upwards; a persist ends with SFENCE. n = 0
+// flushes nothing.
 // Clobbers AX, CX.
 
 #define FLUSH(op) \
@@ -16,20 +17,49 @@ loop: \
 	ADDQ	$64, AX \
 	CMPQ	AX, CX \
 	JB	loop \
-done: \
+done:
+
+// func flushCLWB(p unsafe.Pointer, n uintptr)
+TEXT ·flushCLWB(SB), NOSPLIT, $0-16
+	FLUSH(CLWB)
 	RET
 
-// func clwb(p unsafe.Pointer, n uintptr)
-TEXT ·clwb(SB), NOSPLIT, $0-16
-	FLUSH(CLWB)
-
-// func clflushopt(p unsafe.Pointer, n uintptr)
-TEXT ·clflushopt(SB), NOSPLIT, $0-16
+// func flushCLFLUSHOPT(p unsafe.Pointer, n uintptr)
+TEXT ·flushCLFLUSHOPT(SB), NOSPLIT, $0-16
 	FLUSH(CLFLUSHOPT)
+	RET
 
-// func clflush(p unsafe.Pointer, n uintptr)
-TEXT ·clflush(SB), NOSPLIT, $0-16
+// func flushCLFLUSH(p unsafe.Pointer, n uintptr)
+TEXT ·flushCLFLUSH(SB), NOSPLIT, $0-16
 	FLUSH(CLFLUSH)
+	RET
+
+// func flushNothing(p unsafe.Pointer, n uintptr)
+TEXT ·flushNothing(SB), NOSPLIT, $0-16
+	RET
+
+// func persistCLWB(p unsafe.Pointer, n uintptr)
+TEXT ·persistCLWB(SB), NOSPLIT, $0-16
+	FLUSH(CLWB)
+	SFENCE
+	RET
+
+// func persistCLFLUSHOPT(p unsafe.Pointer, n uintptr)
+TEXT ·persistCLFLUSHOPT(SB), NOSPLIT, $0-16
+	FLUSH(CLFLUSHOPT)
+	SFENCE
+	RET
+
+// func persistCLFLUSH(p unsafe.Pointer, n uintptr)
+TEXT ·persistCLFLUSH(SB), NOSPLIT, $0-16
+	FLUSH(CLFLUSH)
+	SFENCE
+	RET
+
+// func persistNothing(p unsafe.Pointer, n uintptr)
+TEXT ·persistNothing(SB), NOSPLIT, $0-16
+	SFENCE
+	RET
 
 // func sfence()
 TEXT ·sfence(SB), NOSPLIT, $0-0
