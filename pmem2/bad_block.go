@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"pmemlab/pmem2/platform"
 )
@@ -221,9 +222,16 @@ func (s *Source) clearDevice(op string, d *badDevice, b BadBlock) (err error) {
 		return err
 	}
 	defer func() { err = m.dispose(err) }()
-	// A fault here is one of another bad block in the page: this one is cleared.
-	guard(pmem, func() { err = m.Memset(pmem, 0, 0) })
-	return err
+	for len(pmem) > 0 {
+		n := min(machineCheckUnit-uintptr(unsafe.Pointer(&pmem[0]))%machineCheckUnit, uintptr(len(pmem)))
+		// A fault here is one of another bad block in the page: this one is cleared.
+		guard(pmem[:n], func() { err = m.Memset(pmem[:n], 0, 0) })
+		if err != nil {
+			return err
+		}
+		pmem = pmem[n:]
+	}
+	return nil
 }
 
 // clear has the firmware clear [addr, addr+n), system physical addresses.

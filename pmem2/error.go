@@ -118,5 +118,5 @@ func leaves(failure error, format string, args ...any) error {
 	}
 	left := *e
 	left.format, left.args, left.numbers = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), nil, [2]uint64{}
-	return &left
+	return logged(&left)
 }
