@@ -60,15 +60,15 @@ func NewBadBlockContext(src *Source) (*BadBlockContext, error) {
 	if src.fd < 0 {
 		return nil, fail(op, ErrNoSupp, "the source is anonymous memory")
 	}
-	st, err := src.fstat()
-	if err != nil {
+	var st platform.Stat
+	if err := src.fstat(&st); err != nil {
 		return nil, failErrno(op, err, "fstat of descriptor %d", src.fd)
 	}
-	kind, err := src.fileType(op, st)
+	kind, err := src.fileType(op, &st)
 	if err != nil {
 		return nil, err
 	}
-	r, err := src.findRegion(op, kind, st)
+	r, err := src.findRegion(op, kind, &st)
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +77,9 @@ func NewBadBlockContext(src *Source) (*BadBlockContext, error) {
 	case r != nil && kind == deviceDAX:
 		c.device, c.left, err = r.badBlocksOfDevice(op)
 	case r != nil:
-		c.left, err = src.badBlocksOfFile(op, r, st)
+		c.left, err = src.badBlocksOfFile(op, r, &st)
 	case kind == deviceDAX:
-		err = fail(op, ErrDaxRegionNotFound, "sysfs has no region for device DAX %s", deviceNode(st))
+		err = fail(op, ErrDaxRegionNotFound, "sysfs has no region for device DAX %s", deviceNode(&st))
 	default:
 		if _, failure := src.machine.List(""); errors.Is(failure, syscall.ENOENT) {
 			err = fail(op, ErrNoSupp, "the machine has no sysfs")
@@ -182,7 +182,7 @@ func (c *BadBlockContext) Clear(b BadBlock) error {
 
 // clearFile replaces a part of a regular file.
 func (s *Source) clearFile(op string, b BadBlock) error {
-	if _, err := s.fstat(); err != nil {
+	if err := s.fstat(new(platform.Stat)); err != nil {
 		return failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
 	for _, step := range []struct {
@@ -309,7 +309,7 @@ func (r *region) badBlocksOfDevice(op string) (*badDevice, []BadBlock, error) {
 
 // badBlocksOfFile lists the bad blocks of a regular file: those of its block device
 // that are part of it.
-func (s *Source) badBlocksOfFile(op string, r *region, st platform.Stat) ([]BadBlock, error) {
+func (s *Source) badBlocksOfFile(op string, r *region, st *platform.Stat) ([]BadBlock, error) {
 	extents, err := s.extents(op)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package pmem2
 
 import (
 	"math"
-	"sync"
+	"sync/atomic"
 
 	"pmemlab/pmem2/platform"
 )
@@ -33,9 +33,7 @@ const (
 // granularity must be set. A config may serve any number of maps; NewMap takes
 // its values at the time of the call.
 type Config struct {
-	mu       sync.Mutex
-	settings settings
-	deleted  bool
+	now atomic.Pointer[settings] // never changed, only replaced; nil: the defaults
 }
 
 // settings are the values of a Config. The zero value holds the defaults: from
@@ -51,7 +49,11 @@ type settings struct {
 	protectionSet   bool
 	reservation     *VMReservation
 	reservationFrom uint64
+	deleted         bool
 }
+
+// defaults are the settings of a new Config.
+var defaults settings
 
 func (s *settings) prot() Prot {
 	if s.protectionSet {
@@ -69,9 +71,7 @@ func NewConfig() *Config { return new(Config) }
 // the config itself can't be used any more.
 func (c *Config) Delete() error {
 	if c != nil {
-		c.mu.Lock()
-		c.deleted, c.settings = true, settings{}
-		c.mu.Unlock()
+		c.now.Store(&settings{deleted: true})
 	}
 	return nil
 }
@@ -82,20 +82,34 @@ func (c *Config) set(op string, change func(*settings)) error {
 	if c == nil {
 		return invalid(op, "the config is nil")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.deleted {
-		return invalid(op, "the config has been deleted")
+	for {
+		old := c.now.Load()
+		changed := defaults
+		if old != nil {
+			changed = *old
+		}
+		if changed.deleted {
+			return invalid(op, "the config has been deleted")
+		}
+		if change(&changed); c.now.CompareAndSwap(old, &changed) {
+			return nil
+		}
 	}
-	change(&c.settings)
-	return nil
 }
 
-// snapshot returns the settings of a live config.
-func (c *Config) snapshot(op string) (settings, error) {
-	var s settings
-	err := c.set(op, func(now *settings) { s = *now })
-	return s, err
+// snapshot returns the settings of a live config, which nothing changes.
+func (c *Config) snapshot(op string) (*settings, error) {
+	if c == nil {
+		return nil, invalid(op, "the config is nil")
+	}
+	s := c.now.Load()
+	switch {
+	case s == nil:
+		return &defaults, nil
+	case s.deleted:
+		return nil, invalid(op, "the config has been deleted")
+	}
+	return s, nil
 }
 
 // SetLength is pmem2_config_set_length(3): how many bytes to map. Any value is

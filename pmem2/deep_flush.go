@@ -48,12 +48,12 @@ func (m *Map) DeepFlushRange(addr uintptr, n uint64) error {
 		return m.sync(op, addr, n)
 	}
 	m.machine.CacheOps(GranularityCacheLine).Persist(platform.Pointer(addr), uintptr(n))
-	r, err := findRegion(op, m.machine, deviceNode(platform.Stat{Rdev: m.rdev}))
+	r, err := findRegion(op, m.machine, deviceNode(&platform.Stat{Rdev: m.rdev}))
 	if err != nil {
 		return err
 	}
 	if r == nil {
-		return fail(op, ErrDaxRegionNotFound, "sysfs has no region for device DAX %s", deviceNode(platform.Stat{Rdev: m.rdev}))
+		return fail(op, ErrDaxRegionNotFound, "sysfs has no region for device DAX %s", deviceNode(&platform.Stat{Rdev: m.rdev}))
 	}
 	return r.deepFlush(op)
 }

@@ -19,21 +19,16 @@ type Error struct {
 	// a Code.
 	Errno syscall.Errno
 
-	// The text is made when it is asked for: most callers only look at the code.
-	format  string
-	args    []any     // none: numbers
-	numbers [2]uint64 // for format, which has a verb for each or is the text
+	text    string
+	numbers [2]uint64 // not both 0: text is a format with a verb for each
 }
 
 // Detail says which value was wrong and what is allowed.
 func (e *Error) Detail() string {
-	switch {
-	case len(e.args) > 0:
-		return fmt.Sprintf(e.format, e.args...)
-	case e.numbers != [2]uint64{}:
-		return fmt.Sprintf(e.format, e.numbers[0], e.numbers[1])
+	if e.numbers == [2]uint64{} {
+		return e.text
 	}
-	return e.format
+	return fmt.Sprintf(e.text, e.numbers[0], e.numbers[1])
 }
 
 // Error returns the operation, the detail and the meaning of the code or errno.
@@ -78,22 +73,21 @@ func Perror(err error, format string, args ...any) {
 	_, _ = fmt.Fprintf(os.Stderr, format+": %v\n", append(args[:len(args):len(args)], err)...)
 }
 
-// The arguments of these are values that nothing changes later.
-
 func fail(op string, code Code, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Code: code, format: format, args: args})
+	return logged(&Error{Op: op, Code: code, text: fmt.Sprintf(format, args...)})
 }
 
-// failNumbers is fail where NewMap refuses its arguments: two numbers that aren't
-// both 0 need no memory of their own.
+// failNumbers is fail where NewMap refuses its arguments, with two numbers that aren't
+// both 0. The text is made when it is asked for: a program that tries what is possible
+// looks at the code alone.
 func failNumbers(op string, code Code, format string, a, b uint64) *Error {
-	return logged(&Error{Op: op, Code: code, format: format, numbers: [2]uint64{a, b}})
+	return logged(&Error{Op: op, Code: code, text: format, numbers: [2]uint64{a, b}})
 }
 
 // failErrno is the error of a system call whose errno is the answer. An error
 // that isn't an errno can't come from a Platform; it counts as EIO.
 func failErrno(op string, err error, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Errno: errnoOf(err), format: format, args: args})
+	return logged(&Error{Op: op, Errno: errnoOf(err), text: fmt.Sprintf(format, args...)})
 }
 
 func errnoOf(err error) syscall.Errno {
@@ -107,7 +101,7 @@ func errnoOf(err error) syscall.Errno {
 // invalid is the error of what C crashes on: an object that is nil or has been
 // deleted.
 func invalid(op, detail string) *Error {
-	return logged(&Error{Op: op, Errno: syscall.EINVAL, format: detail})
+	return logged(&Error{Op: op, Errno: syscall.EINVAL, text: detail})
 }
 
 // leaves adds to an error what the failing call could not take back.
@@ -117,6 +111,6 @@ func leaves(failure error, format string, args ...any) error {
 		return failure
 	}
 	left := *e
-	left.format, left.args, left.numbers = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), nil, [2]uint64{}
+	left.text, left.numbers = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), [2]uint64{}
 	return logged(&left)
 }

@@ -20,7 +20,7 @@ const (
 
 // fileType tells a regular file from a device DAX and refuses anything else. A
 // character device is device DAX if sysfs puts it into the subsystem "dax".
-func (s *Source) fileType(op string, st platform.Stat) (fileKind, error) {
+func (s *Source) fileType(op string, st *platform.Stat) (fileKind, error) {
 	var what string
 	switch st.Type() {
 	case platform.SIFREG:
@@ -51,18 +51,18 @@ func (s *Source) fileType(op string, st platform.Stat) (fileKind, error) {
 }
 
 // deviceNode is the sysfs directory of a character device.
-func deviceNode(st platform.Stat) string {
+func deviceNode(st *platform.Stat) string {
 	return "dev/char/" + strconv.FormatUint(uint64(st.Major()), 10) + ":" + strconv.FormatUint(uint64(st.Minor()), 10)
 }
 
-func (s *Source) sizeOf(op string, kind fileKind, st platform.Stat) (uint64, error) {
+func (s *Source) sizeOf(op string, kind fileKind, st *platform.Stat) (uint64, error) {
 	if kind == regularFile {
 		return uint64(st.Size), nil
 	}
 	return s.number(op, deviceNode(st)+"/size", ErrInvalidSizeFormat)
 }
 
-func (s *Source) alignmentOf(op string, kind fileKind, st platform.Stat) (uint64, error) {
+func (s *Source) alignmentOf(op string, kind fileKind, st *platform.Stat) (uint64, error) {
 	if kind == regularFile {
 		return s.machine.PageSize(), nil
 	}

@@ -45,6 +45,7 @@ import (
 // MapFromExisting still claims.
 func NewMap(cfg *Config, src *Source) (*Map, error) {
 	const op = "NewMap"
+	called(op)
 	s, err := cfg.snapshot(op)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,8 @@ func NewMap(cfg *Config, src *Source) (*Map, error) {
 	if !s.granularitySet {
 		return nil, fail(op, ErrGranularityNotSet, "the config has no granularity; see SetRequiredStoreGranularity")
 	}
-	req, alignment, err := src.request(op, &s)
+	var req request
+	alignment, err := src.request(op, s, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -64,9 +66,9 @@ func NewMap(cfg *Config, src *Source) (*Map, error) {
 		anonymous: src.fd < 0, kind: req.kind, rdev: req.rdev,
 	}
 	if s.reservation != nil {
-		err = s.reservation.newMap(op, m, req, alignment, &s)
+		err = s.reservation.newMap(op, m, req, alignment, s)
 	} else {
-		err = m.mapAnywhere(op, req, &s)
+		err = m.mapAnywhere(op, req, s)
 	}
 	runtime.KeepAlive(src)
 	if err != nil {
@@ -91,54 +93,54 @@ type request struct {
 }
 
 // request checks the arguments in their order, with one fstat for all.
-func (s *Source) request(op string, set *settings) (request, uint64, error) {
-	req := request{source: s, offset: set.offset, size: set.length, prot: set.prot(), sharing: set.sharing}
-	var alignment, sourceSize uint64
+func (s *Source) request(op string, set *settings, req *request) (alignment uint64, err error) {
+	*req = request{source: s, offset: set.offset, size: set.length, prot: set.prot(), sharing: set.sharing}
+	var sourceSize uint64
 	if s.fd < 0 {
 		alignment, sourceSize = s.machine.PageSize(), s.anonymous
 		req.offset = 0
 	} else {
-		st, err := s.stat(op)
-		if err != nil {
-			return req, 0, err
+		var st platform.Stat
+		if err := s.stat(op, &st); err != nil {
+			return 0, err
 		}
-		if req.kind, err = s.fileType(op, st); err != nil {
-			return req, 0, err
+		if req.kind, err = s.fileType(op, &st); err != nil {
+			return 0, err
 		}
 		req.rdev = st.Rdev
-		if alignment, err = s.alignmentOf(op, req.kind, st); err != nil {
-			return req, 0, err
+		if alignment, err = s.alignmentOf(op, req.kind, &st); err != nil {
+			return 0, err
 		}
-		if sourceSize, err = s.sizeOf(op, req.kind, st); err != nil {
-			return req, 0, err
+		if sourceSize, err = s.sizeOf(op, req.kind, &st); err != nil {
+			return 0, err
 		}
 	}
 	switch {
 	case req.offset%alignment != 0:
-		return req, 0, failNumbers(op, ErrOffsetUnaligned, "offset %d is no multiple of the source's alignment %d", req.offset, alignment)
+		return 0, failNumbers(op, ErrOffsetUnaligned, "offset %d is no multiple of the source's alignment %d", req.offset, alignment)
 	case req.kind == deviceDAX && set.sharing == Private:
-		return req, 0, fail(op, ErrSrcDevDaxPrivate, "the source is device DAX, only Shared is possible")
+		return 0, fail(op, ErrSrcDevDaxPrivate, "the source is device DAX, only Shared is possible")
 	case sourceSize == 0:
-		return req, 0, fail(op, ErrSourceEmpty, "the source has 0 bytes")
+		return 0, fail(op, ErrSourceEmpty, "the source has 0 bytes")
 	case req.size%alignment != 0:
-		return req, 0, failNumbers(op, ErrLengthUnaligned, "length %d is no multiple of the source's alignment %d", req.size, alignment)
+		return 0, failNumbers(op, ErrLengthUnaligned, "length %d is no multiple of the source's alignment %d", req.size, alignment)
 	case req.offset > math.MaxUint64-req.size:
-		return req, 0, fail(op, ErrMapRange, "offset %d + length %d is above 2^64-1", req.offset, req.size)
+		return 0, fail(op, ErrMapRange, "offset %d + length %d is above 2^64-1", req.offset, req.size)
 	case req.offset+req.size > sourceSize:
-		return req, 0, fail(op, ErrMapRange, "offset %d + length %d is past the end of the source, which has %d bytes",
+		return 0, fail(op, ErrMapRange, "offset %d + length %d is past the end of the source, which has %d bytes",
 			req.offset, req.size, sourceSize)
 	case req.offset == sourceSize:
-		return req, 0, fail(op, ErrMapRange, "no byte is left behind offset %d: the source has %d bytes", req.offset, sourceSize)
+		return 0, fail(op, ErrMapRange, "no byte is left behind offset %d: the source has %d bytes", req.offset, sourceSize)
 	}
 	if req.size == 0 {
 		req.size = sourceSize - req.offset
 	}
 	if req.size > math.MaxUint64-(alignment-1) {
 		// Only an anonymous source can be this large.
-		return req, 0, failErrno(op, syscall.ENOMEM, "the address space has no %d bytes", req.size)
+		return 0, failErrno(op, syscall.ENOMEM, "the address space has no %d bytes", req.size)
 	}
 	req.reserved = roundUp(req.size, alignment)
-	return req, alignment, nil
+	return alignment, nil
 }
 
 // roundUp is for a power of two that n can't exceed 2^64 with.

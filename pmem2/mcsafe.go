@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"unsafe"
+
+	"pmemlab/pmem2/platform"
 )
 
 // PreadMCSafe is pmem2_source_pread_mcsafe(3): it fills p with the bytes of the
@@ -89,15 +91,15 @@ func (s *Source) mcsafeRange(op string, n, off uint64) (fileKind, error) {
 	if s.fd < 0 {
 		return 0, fail(op, ErrSourceTypeNotSupported, "the source is anonymous memory")
 	}
-	st, err := s.stat(op)
+	var st platform.Stat
+	if err := s.stat(op, &st); err != nil {
+		return 0, err
+	}
+	kind, err := s.fileType(op, &st)
 	if err != nil {
 		return 0, err
 	}
-	kind, err := s.fileType(op, st)
-	if err != nil {
-		return 0, err
-	}
-	size, err := s.sizeOf(op, kind, st)
+	size, err := s.sizeOf(op, kind, &st)
 	if err != nil {
 		return 0, err
 	}
@@ -131,21 +133,22 @@ func (s *Source) guardedCopy(op string, p []byte, off uint64, prot Prot) (err er
 // mapAround maps what holds the n bytes at offset off of a device DAX, which it
 // returns as pmem. Stores are flushed by cache lines, whatever the environment says.
 func (s *Source) mapAround(op string, off, n uint64, prot Prot) (m *Map, pmem []byte, err error) {
-	st, err := s.stat(op)
-	if err != nil {
+	var st platform.Stat
+	if err := s.stat(op, &st); err != nil {
 		return nil, nil, err
 	}
-	alignment, err := s.alignmentOf(op, deviceDAX, st)
+	alignment, err := s.alignmentOf(op, deviceDAX, &st)
 	if err != nil {
 		return nil, nil, err
 	}
 	from := off &^ (alignment - 1)
-	cfg := &Config{settings: settings{
+	cfg := new(Config)
+	cfg.now.Store(&settings{
 		offset: from, length: roundUp(off+n-from, alignment),
 		granularity: GranularityPage, granularitySet: true,
 		forced: GranularityCacheLine, forcedSet: true,
 		protection: prot, protectionSet: true,
-	}}
+	})
 	if m, err = NewMap(cfg, s); err != nil {
 		return nil, nil, err
 	}

@@ -25,7 +25,7 @@ const nvdimmDevices = "bus/nd/devices"
 // findRegion finds the region of what st describes: of the block device that a
 // regular file lies on, or of a device DAX. It is nil if there is none: the storage
 // is no persistent memory, or sysfs doesn't tell.
-func (s *Source) findRegion(op string, kind fileKind, st platform.Stat) (*region, error) {
+func (s *Source) findRegion(op string, kind fileKind, st *platform.Stat) (*region, error) {
 	node := deviceNode(st)
 	if kind == regularFile {
 		node = blockNode(st)
@@ -66,9 +66,8 @@ func findRegion(op string, machine platform.Platform, node string) (*region, err
 }
 
 // blockNode is the sysfs directory of the block device that a file lies on.
-func blockNode(st platform.Stat) string {
-	st.Rdev = st.Dev
-	return "dev/block/" + strings.TrimPrefix(deviceNode(st), "dev/char/")
+func blockNode(st *platform.Stat) string {
+	return "dev/block/" + strings.TrimPrefix(deviceNode(&platform.Stat{Rdev: st.Dev}), "dev/char/")
 }
 
 // attribute reads an attribute without its newline. One that is absent, or whose

@@ -83,11 +83,11 @@ func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error
 	if flags&platform.OAccmode == platform.OWronly {
 		return nil, fail(op, ErrInvalidFileHandle, "descriptor %d is open for writing only, reading is needed", fd)
 	}
-	st, err := s.stat(op)
-	if err != nil {
+	var st platform.Stat
+	if err := s.stat(op, &st); err != nil {
 		return nil, err
 	}
-	if s.kind, err = s.fileType(op, st); err != nil {
+	if s.kind, err = s.fileType(op, &st); err != nil {
 		return nil, err
 	}
 	s.rdev = st.Rdev
@@ -145,15 +145,15 @@ func (s *Source) Size() (uint64, error) {
 	if s.fd < 0 {
 		return s.anonymous, nil
 	}
-	st, err := s.stat(op)
+	var st platform.Stat
+	if err := s.stat(op, &st); err != nil {
+		return 0, err
+	}
+	kind, err := s.fileType(op, &st)
 	if err != nil {
 		return 0, err
 	}
-	kind, err := s.fileType(op, st)
-	if err != nil {
-		return 0, err
-	}
-	return s.sizeOf(op, kind, st)
+	return s.sizeOf(op, kind, &st)
 }
 
 // Alignment is pmem2_source_alignment(3): the number of bytes that offset and
@@ -174,15 +174,15 @@ func (s *Source) Alignment() (uint64, error) {
 	if s.fd < 0 {
 		return s.machine.PageSize(), nil
 	}
-	st, err := s.fstat()
-	if err != nil {
+	var st platform.Stat
+	if err := s.fstat(&st); err != nil {
 		return 0, failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
-	kind, err := s.fileType(op, st)
+	kind, err := s.fileType(op, &st)
 	if err != nil {
 		return 0, err
 	}
-	return s.alignmentOf(op, kind, st)
+	return s.alignmentOf(op, kind, &st)
 }
 
 // usable says whether a method can go on.
@@ -198,21 +198,22 @@ func (s *Source) usable(op string) error {
 
 // stat is the one fstat of a call, its failure reported as pmem2_source_size(3)
 // has it.
-func (s *Source) stat(op string) (platform.Stat, error) {
-	st, err := s.fstat()
+func (s *Source) stat(op string, st *platform.Stat) error {
+	err := s.fstat(st)
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, syscall.EBADF) {
-		return st, fail(op, ErrInvalidFileHandle, "descriptor %d is not open", s.fd)
+		return fail(op, ErrInvalidFileHandle, "descriptor %d is not open", s.fd)
 	}
-	if err != nil {
-		return st, failErrno(op, err, "fstat of descriptor %d", s.fd)
-	}
-	return st, nil
+	return failErrno(op, err, "fstat of descriptor %d", s.fd)
 }
 
 // fstat is fstat(2). The number of a closed file may belong to another by now.
-func (s *Source) fstat() (platform.Stat, error) {
+func (s *Source) fstat(st *platform.Stat) (err error) {
 	if s.file != nil && s.file.closed() {
-		return platform.Stat{}, syscall.EBADF
+		return syscall.EBADF
 	}
-	return s.machine.Fstat(s.fd)
+	*st, err = s.machine.Fstat(s.fd)
+	return err
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"pmemlab/pmem2/platform"
 )
 
 // DeviceID is pmem2_source_device_id(3): one identifier of all NVDIMMs that the
@@ -130,13 +132,13 @@ func (s *Source) region(op string) (*region, error) {
 	if s.fd < 0 {
 		return nil, fail(op, ErrNoSupp, "the source is anonymous memory")
 	}
-	st, err := s.fstat()
-	if err != nil {
+	var st platform.Stat
+	if err := s.fstat(&st); err != nil {
 		return nil, failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
-	kind, err := s.fileType(op, st)
+	kind, err := s.fileType(op, &st)
 	if err != nil {
 		return nil, err
 	}
-	return s.findRegion(op, kind, st)
+	return s.findRegion(op, kind, &st)
 }

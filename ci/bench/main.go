@@ -8,7 +8,7 @@
 // in the environment of both libraries, and copies from a second file that they share
 // too: the physical pages, and with them the sets of the caches, are the same. All are
 // pinned to one CPU, where one of them runs at a time; the threads of the Go runtime are
-// kept on the others. The Go worker collects no garbage while it measures.
+// kept on the others. The Go worker collects garbage where the operation makes any.
 //
 // What an iteration does, at the same place each time:
 //
