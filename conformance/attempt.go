@@ -32,7 +32,7 @@ func (a attempt) run() report.Case {
 	if err != nil {
 		return a.result(report.Error, fmt.Sprintf("no place to run: %v", err), nil)
 	}
-	t := &T{Env: env, subject: a.subject}
+	t := &T{Env: env, subject: a.subject, target: a.target, variant: a.variant}
 	deadline := time.After(a.timeout)
 	finished := t.guarded(deadline, func() {
 		t.Lib = a.subject.On(env.Machine())

@@ -34,6 +34,8 @@ type T struct {
 	Env Env
 
 	subject Subject
+	target  Target
+	variant string
 
 	mu       sync.Mutex
 	calls    []evidence
@@ -107,6 +109,13 @@ func (t *T) Must(err error, call string, args ...any) { t.Expect("0", err, call,
 func (t *T) mustQuietly(err error, call string, args ...any) {
 	if err != nil {
 		t.Must(err, call, args...)
+	}
+}
+
+// expectQuietly is Expect for one of many calls, of which the evidence has a summary.
+func (t *T) expectQuietly(want string, err error, call string, args ...any) {
+	if t.Lib.Outcome(err) != want {
+		t.Expect(want, err, call, args...)
 	}
 }
 

@@ -4,5 +4,7 @@ import "slices"
 
 // Cases returns every case, for any subject and target.
 func Cases() []Case {
-	return slices.Concat(mapCases(), configCases(), sourceCases(), reservationCases())
+	return slices.Concat(mapCases(), configCases(), sourceCases(), reservationCases(),
+		persistCases(), memoryCases(), errorCases(), libraryCases(),
+		deepFlushCases(), deviceCases(), mcsafeCases(), badBlockCases(), unsafeShutdownCases())
 }

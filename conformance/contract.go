@@ -33,7 +33,7 @@ type Row struct {
 	// Kind is "sentence" for what a page says of a code, "observation" for
 	// what C does and no page says, else what a sentence about behaviour
 	// speaks of: "state", "return", "default", "lifetime", "ordering",
-	// "output-on-failure".
+	// "output-on-failure", "persistence", "thread-safety", "environment".
 	Kind string `json:"kind"`
 	// Section of the page, for a sentence about behaviour.
 	Section string `json:"section,omitempty"`

@@ -9,6 +9,7 @@
 //
 // Expected usage, for another library or another place:
 //
+//	conformance.RunChild(mySubject) // first of all in the program
 //	run := conformance.Run(mySubject, conformance.Emulated(), conformance.Cases(), nil)
 //	rep := report.New(run)
 //	if err := rep.WriteFiles("reports"); err != nil {

@@ -37,7 +37,10 @@ func (emulated) Variants() []string { return []string{"x86"} }
 func (emulated) NewEnv(string) (Env, error) {
 	m := emu.NewMachine(emu.Config{})
 	l := ledger.New(m)
-	return &emulatedEnv{m: m, ledger: l, machine: newHeldFiles(l)}, m.Err()
+	return &emulatedEnv{
+		m: m, ledger: l, machine: newHeldFiles(l),
+		files: map[string]emulatedFile{}, devices: map[string]*emu.DaxDevice{},
+	}, m.Err()
 }
 
 // emulatedEnv adds devices to its machine when they are asked for.
@@ -46,7 +49,16 @@ type emulatedEnv struct {
 	ledger     *ledger.Ledger
 	machine    *heldFiles // on top of the ledger
 	plain, dax *emu.FileSystem
-	made       int // files and directories, for their names
+	ordinary   *emu.FileSystem // without persistent memory below
+	made       int             // files and directories, for their names
+	files      map[string]emulatedFile
+	devices    map[string]*emu.DaxDevice
+}
+
+// emulatedFile is a file by its name.
+type emulatedFile struct {
+	fs   *emu.FileSystem
+	name string
 }
 
 // room is the size of a file system. Files are sparse: it costs nothing.
@@ -76,6 +88,7 @@ func (e *emulatedEnv) file(fs *emu.FileSystem, size uint64) (Object, string, err
 	if err != nil {
 		return nil, "", err
 	}
+	e.files[fs.Path(name)] = emulatedFile{fs, name}
 	return e.object(fs.Path(name), ""), name, f.Close()
 }
 
@@ -93,6 +106,23 @@ func (e *emulatedEnv) DAXFile(size uint64) (Object, error) {
 	return o, err
 }
 
+func (e *emulatedEnv) OrdinaryFile(size uint64) (Object, error) {
+	if e.ordinary == nil {
+		e.ordinary = e.m.AddFS(emu.FS{Size: room, Type: emu.Tmpfs})
+	}
+	o, _, err := e.file(e.ordinary, size)
+	return o, err
+}
+
+func (e *emulatedEnv) DAXFileOn(size uint64, r emu.Region) (Object, error) {
+	fs := e.m.AddFS(emu.FS{Size: room, Type: emu.Ext4, DAX: true, Region: r})
+	if err := e.m.Err(); err != nil {
+		return nil, err
+	}
+	o, _, err := e.file(fs, size)
+	return o, err
+}
+
 func (e *emulatedEnv) AppendOnlyFile(size uint64) (Object, error) {
 	o, name, err := e.file(e.plainFS(), size)
 	if err != nil {
@@ -107,8 +137,41 @@ func (e *emulatedEnv) DevDax(size, alignment uint64) (Object, error) {
 	}
 	size = max(size, alignment)
 	size = (size + alignment - 1) / alignment * alignment
-	d := e.m.AddDevDax(emu.DevDax{Size: size, Align: alignment})
+	return e.devDax(emu.DevDax{Size: size, Align: alignment})
+}
+
+func (e *emulatedEnv) DevDaxOn(size uint64, r emu.Region) (Object, error) {
+	return e.devDax(emu.DevDax{Size: (size + daxAlign - 1) / daxAlign * daxAlign, Align: daxAlign, Region: r})
+}
+
+func (e *emulatedEnv) devDax(cfg emu.DevDax) (Object, error) {
+	d := e.m.AddDevDax(cfg)
+	e.devices[d.Path()] = d
 	return e.object(d.Path(), d.SysfsPath()), e.m.Err()
+}
+
+func (e *emulatedEnv) Storage(o Object) (Storage, error) {
+	var d *emu.Device
+	if dax, ok := e.devices[o.Path()]; ok {
+		d = &dax.Device
+	} else if f, ok := e.files[o.Path()]; ok {
+		d = f.fs.BlockDevice()
+	}
+	if d == nil || d.RegionPath() == "" {
+		return Storage{}, fmt.Errorf("%s isn't on persistent memory", o.Path())
+	}
+	return Storage{Device: d.SysfsPath(), Region: d.RegionPath(), DIMMs: d.DIMMPaths(), DeepFlushes: d.DeepFlushes}, nil
+}
+
+func (e *emulatedEnv) AddBadBlock(o Object, offset, n uint64) error {
+	if d, ok := e.devices[o.Path()]; ok {
+		return d.AddBadBlock(offset, n)
+	}
+	f, ok := e.files[o.Path()]
+	if !ok {
+		return fmt.Errorf("%s is neither a file nor a device DAX", o.Path())
+	}
+	return f.fs.AddBadBlock(f.name, offset, n)
 }
 
 func (e *emulatedEnv) Directory() (Object, error) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"pmemlab/emu"
 	"pmemlab/pmem2/platform"
 	"pmemlab/pmem2/platform/ledger"
 )
@@ -99,6 +100,10 @@ func (t *files) Lacks(n Need) string {
 		return "the persistence domain of this machine can't be chosen"
 	case NeedSysfsEdit:
 		return "the sysfs of this machine can't be edited"
+	case NeedDIMM:
+		return "there are no NVDIMMs to choose under ordinary files"
+	case NeedBadBlock:
+		return "the media under ordinary files can't be made to go bad"
 	}
 	why := ""
 	for _, p := range t.places {
@@ -268,10 +273,16 @@ func (e *filesEnv) CharDeviceWithoutNode() (Object, error) {
 // errFilesLack is the answer to what Lacks says isn't there.
 var errFilesLack = errors.New("the files target doesn't have it")
 
-func (e *filesEnv) DAXFile(uint64) (Object, error)        { return nil, errFilesLack }
-func (e *filesEnv) DevDax(uint64, uint64) (Object, error) { return nil, errFilesLack }
-func (e *filesEnv) SetEADR(bool) error                    { return errFilesLack }
-func (e *filesEnv) Sysfs() SysfsEditor                    { return nil }
+func (e *filesEnv) DAXFile(uint64) (Object, error)               { return nil, errFilesLack }
+func (e *filesEnv) DevDax(uint64, uint64) (Object, error)        { return nil, errFilesLack }
+func (e *filesEnv) DAXFileOn(uint64, emu.Region) (Object, error) { return nil, errFilesLack }
+func (e *filesEnv) DevDaxOn(uint64, emu.Region) (Object, error)  { return nil, errFilesLack }
+func (e *filesEnv) Storage(Object) (Storage, error)              { return Storage{}, errFilesLack }
+func (e *filesEnv) AddBadBlock(Object, uint64, uint64) error     { return errFilesLack }
+func (e *filesEnv) SetEADR(bool) error                           { return errFilesLack }
+func (e *filesEnv) Sysfs() SysfsEditor                           { return nil }
+
+func (e *filesEnv) OrdinaryFile(size uint64) (Object, error) { return e.File(size) }
 
 func (e *filesEnv) Close() error {
 	held := e.ledger.Outstanding()

@@ -3,6 +3,8 @@ package conformance
 import (
 	"os"
 
+	"pmemlab/emu"
+	"pmemlab/emu/fault"
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
 )
@@ -164,6 +166,41 @@ func (t *T) Device() (o Object, fd int, src Source) {
 	o = t.made(t.Env.DevDax(daxSize, daxAlign))
 	fd = t.Open(o, platform.ORdwr)
 	return o, fd, t.Source(fd)
+}
+
+// DeviceOn is Device on a region of that kind, and DAXFileOn a file of size bytes.
+func (t *T) DeviceOn(r emu.Region) (o Object, fd int, src Source) {
+	t.Force("")
+	o = t.made(t.Env.DevDaxOn(daxSize, r))
+	fd = t.Open(o, platform.ORdwr)
+	return o, fd, t.Source(fd)
+}
+
+// DAXFileOn is described at DeviceOn.
+func (t *T) DAXFileOn(size uint64, r emu.Region) (o Object, fd int, src Source) {
+	o = t.made(t.Env.DAXFileOn(size, r))
+	fd = t.Open(o, platform.ORdwr)
+	return o, fd, t.Source(fd)
+}
+
+// Storage is where a DAX file or a device DAX lies.
+func (t *T) Storage(o Object) Storage {
+	s, err := t.Env.Storage(o)
+	t.suite(err, "storage of %s", o.Path())
+	return s
+}
+
+// OrdinaryFD is FileFD on storage that is no persistent memory.
+func (t *T) OrdinaryFD(size uint64) int {
+	return t.Open(t.made(t.Env.OrdinaryFile(size)), platform.ORdwr)
+}
+
+// Recorded puts the library on a machine that records what is asked of it.
+func (t *T) Recorded() *fault.Platform {
+	p := fault.Wrap(t.Machine())
+	p.StartRecording(0)
+	t.Lib = t.subject.On(p)
+	return p
 }
 
 // Source is a source of the descriptor.

@@ -24,8 +24,11 @@ type Library interface {
 	MapFromExisting(src Source, addr uintptr, n uint64, g pmem2.Granularity) (Map, error)
 	NewVMReservation(addr uintptr, size uint64) (Reservation, error)
 
+	// Perror is pmem2_perror(3), told the error.
+	Perror(err error, format string, args ...any)
+
 	// NilConfig and NilSource are what a variable holds after Delete in C: no
-	// object. Only Delete may be called on them.
+	// object. Only Delete may be called on them, and NewMap without a config.
 	NilConfig() Config
 	NilSource() Source
 	NilMap() Map

@@ -23,6 +23,7 @@ var (
 var result *report.Report
 
 func TestMain(m *testing.M) {
+	conformance.RunChild(conformance.PlantedInChildren)
 	flag.Parse()
 	code := m.Run()
 	if result != nil {

@@ -30,6 +30,9 @@ func (l miscoding) Outcome(err error) string {
 	return "PMEM2_E_LENGTH_OUT_OF_RANGE"
 }
 
+// PlantedInChildren is the fault that child processes of the tests know too.
+var PlantedInChildren = planted{"miscoding", func(l Library, _ platform.Platform) Library { return miscoding{l} }}
+
 // leaking maps a page at each successful NewMap and forgets it.
 type leaking struct {
 	Library
@@ -83,7 +86,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		on                  func(Library, platform.Platform) Library
 	}{
 		{"nothing", "", "", func(l Library, _ platform.Platform) Library { return l }},
-		{"miscoding", codeRow, "got PMEM2_E_LENGTH_OUT_OF_RANGE", func(l Library, _ platform.Platform) Library { return miscoding{l} }},
+		{"miscoding", codeRow, "got PMEM2_E_LENGTH_OUT_OF_RANGE", PlantedInChildren.on},
 		{"leaking", mapRow, "left behind: mapping of", func(l Library, m platform.Platform) Library { return leaking{l, m} }},
 		{"handing out", noRow, "returns a map all the same", func(l Library, _ platform.Platform) Library { return handsOut{l} }},
 	} {
@@ -118,7 +121,7 @@ func TestPlantedFaultInTheWholeContract(t *testing.T) {
 		})
 	}
 	healthy := Run(Go, Emulated(), Cases(), nil)
-	wrong := Run(planted{"miscoding", func(l Library, _ platform.Platform) Library { return miscoding{l} }}, Emulated(), Cases(), nil)
+	wrong := Run(PlantedInChildren, Emulated(), Cases(), nil)
 	found := 0
 	for i, r := range healthy.Rows {
 		want := r.Status

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"pmemlab/emu"
 	"pmemlab/emu/fault"
 	"pmemlab/pmem2/platform"
 )
@@ -78,6 +79,10 @@ func probe(t Target, variant string, n Need) (err error) {
 			}
 			return expected("append-only attribute", stx.Attributes&platform.StatxAttrAppend, platform.StatxAttrAppend)
 		})
+	case NeedDIMM:
+		return p.dimm()
+	case NeedBadBlock:
+		return p.badBlock()
 	}
 	return fmt.Errorf("nobody knows how to probe %q", n)
 }
@@ -218,4 +223,84 @@ func (p prober) sysfsEdit() error {
 		return err
 	}
 	return expected("attribute", text, "8192\n")
+}
+
+// onRegion makes a DAX file and a device DAX, each on a region of that kind, and calls
+// look on them.
+func (p prober) onRegion(r emu.Region, look func(o Object, fd int, s Storage) error) error {
+	for _, made := range []func() (Object, error){
+		func() (Object, error) { return p.env.DAXFileOn(4<<20, r) },
+		func() (Object, error) { return p.env.DevDaxOn(4<<20, r) },
+	} {
+		o, err := made()
+		if err == nil && o == nil {
+			err = errors.New("no object")
+		}
+		if err != nil {
+			return err
+		}
+		s, err := p.env.Storage(o)
+		if err != nil {
+			return err
+		}
+		fd, err := o.Open(platform.ORdwr)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(look(o, fd, s), p.machine.Close(fd)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p prober) dimm() error {
+	dimms := []emu.DIMM{{ID: "8680-00000002", DirtyShutdowns: 5}, {ID: "8680-00000001", DirtyShutdowns: 7}}
+	return p.onRegion(emu.Region{DIMMs: dimms, NUMANode: 3}, func(_ Object, _ int, s Storage) error {
+		if err := expected("number of DIMMs", len(s.DIMMs), len(dimms)); err != nil {
+			return err
+		}
+		attributes := []struct{ path, want string }{{s.Region + "/numa_node", "3"}, {s.Region + "/mappings", "2"}}
+		for i, d := range dimms {
+			attributes = append(attributes, []struct{ path, want string }{
+				{s.DIMMs[i] + "/nfit/id", d.ID},
+				{s.DIMMs[i] + "/nfit/dirty_shutdown", fmt.Sprint(d.DirtyShutdowns)},
+			}...)
+		}
+		for _, a := range attributes {
+			text, err := p.machine.ReadAttr(a.path)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", a.path, err)
+			}
+			if err := expected(a.path, strings.TrimSuffix(text, "\n"), a.want); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (p prober) badBlock() error {
+	return p.onRegion(emu.Region{}, func(o Object, fd int, _ Storage) error {
+		const page, n = 4096, 2 << 20
+		st, err := p.machine.Fstat(fd)
+		if err == nil && st.Type() == platform.SIFREG {
+			err = p.machine.Fallocate(fd, 0, 0, n)
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.env.AddBadBlock(o, page, 512); err != nil {
+			return err
+		}
+		addr, err := p.machine.Mmap(0, n, platform.ProtRead, platform.MapShared, fd, 0)
+		if err != nil {
+			return err
+		}
+		for i, want := range []bool{false, true, false} {
+			at := addr + uintptr(i*page)
+			err = errors.Join(err, expected(fmt.Sprintf("a load from page %d faults", i), faults(at, false), want))
+		}
+		return errors.Join(err, p.machine.Munmap(addr, n))
+	})
 }

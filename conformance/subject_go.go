@@ -28,10 +28,14 @@ type goMap struct{ *pmem2.Map }
 type goReservation struct{ *pmem2.VMReservation }
 
 func (goLibrary) NewConfig() (Config, error) { return goConfig{pmem2.NewConfig()}, nil }
-func (goLibrary) NilConfig() Config          { return goConfig{} }
-func (goLibrary) NilSource() Source          { return (*pmem2.Source)(nil) }
-func (goLibrary) NilMap() Map                { return goMap{} }
-func (goLibrary) NilBadBlocks() BadBlocks    { return (*pmem2.BadBlockContext)(nil) }
+func (goLibrary) Perror(err error, format string, args ...any) {
+	pmem2.Perror(err, format, args...)
+}
+
+func (goLibrary) NilConfig() Config       { return goConfig{} }
+func (goLibrary) NilSource() Source       { return (*pmem2.Source)(nil) }
+func (goLibrary) NilMap() Map             { return goMap{} }
+func (goLibrary) NilBadBlocks() BadBlocks { return (*pmem2.BadBlockContext)(nil) }
 
 func (goLibrary) NewBadBlockContext(src Source) (BadBlocks, error) {
 	return orNil[BadBlocks](pmem2.NewBadBlockContext(src.(*pmem2.Source)))

@@ -3,6 +3,7 @@ package conformance
 import (
 	"strings"
 
+	"pmemlab/emu"
 	"pmemlab/pmem2/platform"
 )
 
@@ -21,13 +22,15 @@ const (
 	NeedEADR           Need = "eadr"             // CPU caches that a power failure spares
 	NeedSysfsEdit      Need = "sysfs-edit"       // a device DAX whose sysfs can be changed
 	NeedAppendOnly     Need = "append-only-file" // a file with the append-only attribute
+	NeedDIMM           Need = "dimm"             // NVDIMMs to choose, under a file system with DAX and a device DAX
+	NeedBadBlock       Need = "badblock"         // media of those that go bad on demand
 )
 
 // Needs returns every need there is.
 func Needs() []Need {
 	return []Need{
 		NeedNothing, NeedFile, NeedReservation, NeedFaultInjection, NeedDevDax,
-		NeedFSDax, NeedEADR, NeedSysfsEdit, NeedAppendOnly,
+		NeedFSDax, NeedEADR, NeedSysfsEdit, NeedAppendOnly, NeedDIMM, NeedBadBlock,
 	}
 }
 
@@ -92,8 +95,20 @@ type Env interface {
 	DAXFile(size uint64) (Object, error)
 	// AppendOnlyFile makes a file that has the append-only attribute.
 	AppendOnlyFile(size uint64) (Object, error)
+	// OrdinaryFile makes a regular file on storage that is no persistent memory.
+	OrdinaryFile(size uint64) (Object, error)
 	// DevDax is a device DAX of at least that size and exactly that alignment.
 	DevDax(size, alignment uint64) (Object, error)
+	// DAXFileOn and DevDaxOn are DAXFile and DevDax, of alignment 2 MiB, on a region
+	// of their own. Need NeedDIMM.
+	DAXFileOn(size uint64, r emu.Region) (Object, error)
+	DevDaxOn(size uint64, r emu.Region) (Object, error)
+	// Storage tells where a DAX file or a device DAX lies. Needs NeedDIMM.
+	Storage(o Object) (Storage, error)
+	// AddBadBlock makes the media under n bytes of a DAX file or a device DAX bad,
+	// with the rest of the sectors of 512 bytes that they are in. The bytes of a file
+	// must be allocated. Needs NeedBadBlock.
+	AddBadBlock(o Object, offset, n uint64) error
 	Directory() (Object, error)
 	// BlockDevice is the one under the file system of DAXFile.
 	BlockDevice() (Object, error)
@@ -117,6 +132,16 @@ type Object interface {
 	Open(flags int) (fd int, err error)
 	// SysfsDir is the directory of a device in sysfs, relative to its root.
 	SysfsDir() string
+}
+
+// Storage is where a file or device lies. Directories are those of sysfs, relative to
+// its root.
+type Storage struct {
+	Device string   // of the block device under the file, or of the device DAX: "dev/block/259:0"
+	Region string   // "bus/nd/devices/region0"
+	DIMMs  []string // "bus/nd/devices/nmem0", in the order of the region's mappings
+	// DeepFlushes is how often the region was told to flush its queues.
+	DeepFlushes func() uint64
 }
 
 // SysfsEditor changes the sysfs of an emulated machine. Paths are relative to its

@@ -1,0 +1,263 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"pmemlab/conformance/report"
+)
+
+// What a library reads once, when it is loaded, and what it writes to standard error
+// is checked in child processes: the program executes itself, with a variable in the
+// environment that says what to do, and RunChild does it. The child has a place of its
+// own, of the same target, and an environment without variables of the library but
+// those that the case sets. Its answer goes through a pipe, so that standard output and
+// standard error are the library's.
+
+// childVariable holds a childRequest.
+const childVariable = "PMEMLAB_CONFORMANCE_CHILD"
+
+const (
+	// childTime is how long a child process may take: then it is killed. What it
+	// does has two thirds of it, so that it can say that it isn't at its end.
+	childTime = 15 * time.Second
+	// childAnswerFD is the first of exec.Cmd.ExtraFiles.
+	childAnswerFD = 3
+)
+
+// childSubjects are those that a child process of this program knows; nil if the
+// program doesn't call RunChild.
+var childSubjects atomic.Pointer[[]Subject]
+
+// RunChild is to be called first of all by a program that runs cases, before it reads
+// its arguments: in TestMain, or main. In a process that a case has started it does
+// what the case wants and exits; in any other it returns at once. Without it the cases
+// that need another process are not supported.
+//
+// subjects are those that the program checks, besides Go. A child finds its subject by
+// name.
+func RunChild(subjects ...Subject) {
+	subjects = append([]Subject{Go}, subjects...)
+	request, ok := os.LookupEnv(childVariable)
+	if !ok {
+		childSubjects.Store(&subjects)
+		return
+	}
+	if err := answerAsChild(request, subjects); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance: child process:", err)
+		os.Exit(2)
+	}
+	os.Exit(0)
+}
+
+// childRequest is what a child is to do, and where.
+type childRequest struct {
+	Function, Subject string
+	Target, Variant   string
+	Dir               string // of the files target
+	Timeout           time.Duration
+	Args              json.RawMessage
+}
+
+// childAnswer is what came of it.
+type childAnswer struct {
+	Result report.Case
+	Value  json.RawMessage
+}
+
+// childFunction is what a child does. args is JSON, and so is the value in the end.
+type childFunction func(t *T, args json.RawMessage) any
+
+// childFunctions are all there are.
+var childFunctions = map[string]childFunction{
+	childDataPath: dataPathInChild,
+	childWorkload: workloadInChild,
+	childPerror:   perrorInChild,
+}
+
+// answerAsChild does what request says and writes a childAnswer.
+func answerAsChild(request string, subjects []Subject) error {
+	_ = os.Unsetenv(childVariable)
+	var r childRequest
+	if err := json.Unmarshal([]byte(request), &r); err != nil {
+		return err
+	}
+	f, known := childFunctions[r.Function]
+	i := slices.IndexFunc(subjects, func(s Subject) bool { return s.Name() == r.Subject })
+	if !known || i < 0 {
+		return fmt.Errorf("no function %q, or no subject %q", r.Function, r.Subject)
+	}
+	target, err := childTarget(r)
+	if err != nil {
+		return err
+	}
+	var value any
+	c := Case{Name: r.Function, Run: func(t *T) { value = f(t, r.Args) }}
+	a := attempt{subject: subjects[i], target: target, variant: r.Variant, c: c, timeout: r.Timeout}
+	answer := childAnswer{Result: a.run()}
+	if answer.Result.Status == report.Pass {
+		if answer.Value, err = json.Marshal(value); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	out := os.NewFile(childAnswerFD, "answer")
+	if _, err := out.Write(text); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+// childTarget is the target of the case once more.
+func childTarget(r childRequest) (Target, error) {
+	switch r.Target {
+	case Emulated().Name():
+		return Emulated(), nil
+	case (*files)(nil).Name():
+		// One of the two variants lacks everything then; the other is the one.
+		return Files(FilesConfig{Tmpfs: r.Dir, Disk: r.Dir}), nil
+	}
+	return nil, fmt.Errorf("no target %q", r.Target)
+}
+
+// childRun is a child process that a case wants.
+type childRun struct {
+	// Function is one of childFunctions, Args what it is given.
+	Function string
+	Args     any
+	// Env are the library's variables: "PMEM_NO_CLWB=1". No other is set.
+	Env []string
+	// Value is where what the function returns is put; nil if it isn't wanted.
+	Value any
+	// Within is how long it may take; 0 is childTime.
+	Within time.Duration
+}
+
+// childEnd is what is left of a child process.
+type childEnd struct {
+	Pid            int
+	Stdout, Stderr string
+}
+
+// Child runs a function in a child process. The case ends as the child did unless all
+// went well there; what the child did is evidence of the case.
+func (t *T) Child(c childRun) childEnd {
+	cmd, cancel := t.childCommand(c)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	reader, writer, err := os.Pipe()
+	t.suite(err, "pipe for a child process")
+	cmd.ExtraFiles = []*os.File{writer}
+	err = cmd.Start()
+	_ = writer.Close()
+	if err != nil {
+		_ = reader.Close()
+		t.suite(err, "start of a child process")
+	}
+	text, readErr := io.ReadAll(reader)
+	_ = reader.Close()
+	err = cmd.Wait()
+	end := childEnd{Pid: cmd.Process.Pid, Stdout: stdout.String(), Stderr: stderr.String()}
+	with := strings.Join(c.Env, " ")
+	if with == "" {
+		with = "none of the library's variables"
+	}
+	t.Note("child process with "+with, "%s; %d bytes on standard error", cmd.ProcessState, len(end.Stderr))
+	if err != nil {
+		t.Failf("the child process %s with %q ended with %v; standard error: %s", c.Function, c.Env, err, tail(end.Stderr))
+	}
+	t.suite(readErr, "answer of a child process")
+	var answer childAnswer
+	if err := json.Unmarshal(text, &answer); err != nil {
+		t.Brokenf("the answer of the child process %s: %v; standard error: %s", c.Function, err, tail(end.Stderr))
+	}
+	for _, call := range answer.Result.Calls {
+		t.addEvidence(call.Call, call.Outcome)
+	}
+	if answer.Result.Status != report.Pass {
+		t.leave(answer.Result.Status, "in a child process with %q: %s", c.Env, answer.Result.Reason)
+	}
+	if c.Value != nil {
+		t.suite(json.Unmarshal(answer.Value, c.Value), "value of the child process %s", c.Function)
+	}
+	return end
+}
+
+// childCommand is the program itself with a request; it is killed when its time is up.
+func (t *T) childCommand(c childRun) (*exec.Cmd, context.CancelFunc) {
+	known := childSubjects.Load()
+	if known == nil {
+		t.NotSupportedf("child processes: this program doesn't call conformance.RunChild")
+	}
+	if !slices.ContainsFunc(*known, func(s Subject) bool { return s.Name() == t.subject.Name() }) {
+		t.NotSupportedf("child processes: this program doesn't name the subject %s when it calls conformance.RunChild", t.subject.Name())
+	}
+	if c.Within == 0 {
+		c.Within = childTime
+	}
+	r := childRequest{
+		Function: c.Function, Subject: t.subject.Name(),
+		Target: t.target.Name(), Variant: t.variant, Timeout: c.Within * 2 / 3,
+	}
+	switch target := t.target.(type) {
+	case emulated:
+	case *files:
+		place, err := target.place(t.variant)
+		t.suite(err, "directory for a child process")
+		r.Dir = place.dir
+	default:
+		t.NotSupportedf("child processes: they know the targets emulated and files, not %s", t.target.Name())
+	}
+	var err error
+	r.Args, err = json.Marshal(c.Args)
+	t.suite(err, "arguments of a child process")
+	request, err := json.Marshal(r)
+	t.suite(err, "request to a child process")
+	self, err := os.Executable()
+	t.suite(err, "path of this program")
+
+	ctx, cancel := context.WithTimeout(context.Background(), c.Within)
+	cmd := exec.CommandContext(ctx, self)
+	cmd.WaitDelay = time.Second
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLibraryVariable), c.Env...)
+	// A race detector would wait for a second at the end of each.
+	cmd.Env = append(cmd.Env, "GORACE="+strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+	cmd.Env = append(cmd.Env, childVariable+"="+string(request))
+	return cmd, cancel
+}
+
+// isLibraryVariable reports whether an entry of the environment is one that the
+// library may read.
+func isLibraryVariable(entry string) bool {
+	return strings.HasPrefix(entry, "PMEM_") || strings.HasPrefix(entry, "PMEM2_")
+}
+
+// tail is the end of a text, for a message.
+func tail(text string) string {
+	const most = 2000
+	if len(text) > most {
+		text = "…" + text[len(text)-most:]
+	}
+	return text
+}
+
+// onX86 ends the case unless this is an x86-64 CPU, whose instructions are asked for.
+func onX86(t *T, what string) {
+	if runtime.GOARCH != "amd64" {
+		t.NotSupportedf("%s are of x86-64, this is %s", what, runtime.GOARCH)
+	}
+}
