@@ -64,7 +64,10 @@ func (s *settings) prot() Prot {
 
 // NewConfig is pmem2_config_new(3). It holds the default of every setting; the
 // granularity has none. It needs no Delete.
-func NewConfig() *Config { return new(Config) }
+func NewConfig() *Config {
+	called("NewConfig")
+	return new(Config)
+}
 
 // Delete is pmem2_config_delete(3). It returns nil always: on nil and on a
 // config that has been deleted, too. Maps made with the config stay as they are;

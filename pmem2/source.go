@@ -99,6 +99,7 @@ func sourceFromFD(op string, fd int, f *openFile, opts []Option) (*Source, error
 // at first, no two mappings of which share a page. size is what Size reports, in
 // bytes; no mapping of the source can be longer. It returns no error.
 func SourceFromAnon(size uint64, opts ...Option) (*Source, error) {
+	called("SourceFromAnon")
 	return &Source{machine: machineOf(opts), fd: -1, anonymous: size}, nil
 }
 
