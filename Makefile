@@ -12,7 +12,7 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## Say what there is to make.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: conformance
 conformance: ## Check every sentence of the manual pages, emulated and on this machine's files; write reports/.

@@ -26,7 +26,7 @@
 //	if err != nil {
 //		return err
 //	}
-//	m.Sysfs().Set("bus/nd/devices/region0/badblocks", "0 8\n")
+//	dax.AddBadBlock(1<<20, 512) // a SIGBUS from now on
 //	err = errors.Join(m.Munmap(addr, 2<<20), f.Close(), g.Close())
 //	return errors.Join(err, m.Shutdown()) // names what is still open or mapped
 //
@@ -36,7 +36,8 @@
 // by the device and inode number that the real fstat gives, never by the number of
 // a descriptor: duplicates work. A descriptor is a real one, with the access mode and
 // status flags that it was opened with, and a mapping is a real mapping: accesses
-// past the end of an object are a real SIGBUS and two mappings of one range alias.
+// past the end of an object, and to a bad block, are a real SIGBUS, and two mappings of one
+// range alias.
 // An object costs the memory that was touched, however large it is.
 //
 // Descriptors of FIFOs and sockets are the process's own and go to the host's kernel.
