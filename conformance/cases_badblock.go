@@ -71,7 +71,7 @@ func onBadMedia(t *T, f func(o Object, fd int, src Source, content []byte, what 
 	o = t.made(t.Env.DevDaxOn(smallSize, knownRegion))
 	fd = t.Open(o, platform.ORdwr)
 	src = t.Source(fd)
-	f(o, fd, src, patternDevice(t, src, 1), "a device DAX")
+	f(o, fd, src, patternDevice(t, src), "a device DAX")
 }
 
 // badBlockContextCases checks what a context needs and where it ends without one.

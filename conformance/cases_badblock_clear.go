@@ -60,7 +60,7 @@ func badBlockClearCases() []Case {
 			Rows: []string{row + "2"},
 			Run: func(t *T) {
 				_, _, src := smallDevice(t)
-				content := patternDevice(t, src, 1)
+				content := patternDevice(t, src)
 				checkHugeRefused(t, t.BadBlocks(src), c.lengths)
 				checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device")
 			},
@@ -148,7 +148,7 @@ func badBlockClearCases() []Case {
 		Run: func(t *T) {
 			// Two bad sectors of one page of a device, cleared one after the other.
 			o, _, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			t.poison(o, 4096+512, 512)
 			t.poison(o, 4096+2048, 512)
 			c := t.BadBlocks(src)
@@ -168,7 +168,7 @@ func badBlockClearCases() []Case {
 		Run: func(t *T) {
 			// The block begins in a page that can't be touched, and goes on behind it.
 			o, _, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			t.poison(o, 4096, 512)
 			mustClear(t, t.BadBlocks(src), 4096+512, 3*4096-512)
 			checkBadBlocks(t, src, pmem2.BadBlock{Offset: 4096, Length: 512})
@@ -289,7 +289,7 @@ func badBlockClearDeviceCases() []Case {
 			Run: func(t *T) {
 				o, _, _ := smallDevice(t)
 				fd := t.Open(o, platform.ORdwr)
-				patternDevice(t, t.Source(fd), 1)
+				patternDevice(t, t.Source(fd))
 				for _, errno := range c.errnos {
 					t.Lib = t.Inject("(" + errno + " (And (Op " + c.op + ") (OnIndex 0)))")
 					src := t.Source(fd)
@@ -315,7 +315,7 @@ func badBlockClearDeviceCases() []Case {
 		Name: page + "no ARS range", Rows: []string{page + "-errno#4"}, Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			for _, status := range []uint32{1, 2, 0x20001, 0x80000001, 0xffff} {
 				bus := &answeringBus{Platform: t.Machine(), status: status}
 				t.Lib = t.subject.On(bus)
@@ -329,7 +329,7 @@ func badBlockClearDeviceCases() []Case {
 		Name: page + "not everything cleared", Rows: []string{page + "-ENXIO#1"}, Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			for _, c := range []struct{ n, lacking uint64 }{{512, 512}, {4096, 512}, {4096, 4096}, {8192, 4096}} {
 				t.Lib = t.subject.On(&answeringBus{Platform: t.Machine(), lacking: c.lacking})
 				t.Note("the bus", "clears %d of %d bytes", c.n-c.lacking, c.n)
@@ -363,7 +363,7 @@ func badBlockClearDeviceCases() []Case {
 			o := t.made(t.Env.DevDaxOn(smallSize, emu.Region{}))
 			fd := t.Open(o, platform.ORdwr)
 			src := t.Source(fd)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			bus := &answeringBus{Platform: t.Machine(), unit: 4096}
 			t.Lib = t.subject.On(bus)
 			c := t.BadBlocks(t.Source(fd))

@@ -39,7 +39,7 @@ func mcsafeCases() []Case {
 		Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
-			checkReads(t, src, patternDevice(t, src, 1), "a device DAX")
+			checkReads(t, src, patternDevice(t, src), "a device DAX")
 			checkUnmapped(t, fd)
 		},
 	}, {
@@ -77,7 +77,7 @@ func mcsafeCases() []Case {
 		Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			checkUnmapped(t, fd)
 			m := t.MapAs(mapSpec{}, src)
 			checkWrites(t, src, content, "a device DAX", func(want []byte, what string) {
@@ -133,7 +133,7 @@ func mcsafeCases() []Case {
 		Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			size := uint64(len(content))
 			for _, r := range append(rangesPastEnd(size), rangesBehindEnd(size)...) {
 				noRead(t, "PMEM2_E_LENGTH_OUT_OF_RANGE", src, r.offset, r.n)
@@ -228,7 +228,7 @@ func mcsafeCases() []Case {
 		Rows: []string{read + "(pmem2_map_new)#1"},
 		Run: func(t *T) {
 			o, _, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			fd := t.Open(o, platform.ORdonly)
 			checkReads(t, t.Source(fd), content, "a device DAX open for reading only")
 			checkUnmapped(t, fd)
@@ -238,7 +238,7 @@ func mcsafeCases() []Case {
 		Rows: []string{write + "(pmem2_map_new)#1"},
 		Run: func(t *T) {
 			o, _, src := smallDevice(t)
-			content := patternDevice(t, src, 1)
+			content := patternDevice(t, src)
 			fd := t.Open(o, platform.ORdonly)
 			readOnly := t.Source(fd)
 			for _, n := range []int{1, 100, daxAlign} {
@@ -276,9 +276,9 @@ func smallDevice(t *T) (o Object, fd int, src Source) {
 }
 
 // patternDevice fills a device DAX with a pattern, which it returns.
-func patternDevice(t *T, src Source, seed byte) []byte {
+func patternDevice(t *T, src Source) []byte {
 	m := t.MapAs(mapSpec{}, src)
-	content := pattern(m.Size(), seed)
+	content := pattern(m.Size(), 1)
 	copy(m.Bytes(), content)
 	t.Delete(m)
 	return content
@@ -463,7 +463,7 @@ func mcsafeBadFile(t *T, ask func(t *T, want string, src Source, offset uint64, 
 func mcsafeBadDevice(t *T, ask func(t *T, want string, src Source, offset uint64, n int)) {
 	const page, at = 4096, daxAlign + 3*4096
 	o, fd, src := smallDevice(t)
-	content := patternDevice(t, src, 1)
+	content := patternDevice(t, src)
 	t.poison(o, at+512, 512)
 	calls := handleBusErrors(t)
 	asks := func(want string, ranges ...ioRange) {

@@ -225,10 +225,10 @@ func (c rangeCall) acrossMaps(t *T) {
 		for i := range b {
 			b[i] ^= 0xff
 		}
-		for i := range uint64(page - 100) {
+		for i := range page - 100 {
 			firstContent[page+100+i] ^= 0xff
 		}
-		for i := range uint64(page + 100) {
+		for i := range page + 100 {
 			secondContent[i] ^= 0xff
 		}
 		for _, m := range []Map{first, second} {

@@ -219,7 +219,7 @@ func TestBadBlockMappings(t *testing.T) {
 					o.check(t, what+", healed", addr, off, n, true)
 				}
 				for at := uint64(0); at < n && o.shared && off+at < 8*o.unit; at += page {
-					*at8(addr, at) = uint64(at) + 1
+					*at8(addr, at) = at + 1
 				}
 				if err := m.Munmap(addr, n); err != nil {
 					t.Fatal(err)
