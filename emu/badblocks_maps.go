@@ -199,7 +199,8 @@ func hostMaps() ([]hostMap, error) {
 	}
 	defer func() { _ = f.Close() }()
 	var maps []hostMap
-	for lines := bufio.NewScanner(f); lines.Scan(); {
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
 		var h hostMap
 		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s %x", &h.start, &h.end, &h.perms, &h.off); err != nil || len(h.perms) < 4 {
 			continue
@@ -210,6 +211,9 @@ func hostMaps() ([]hostMap, error) {
 			}
 		}
 		maps = append(maps, h)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, errnoOf(err)
 	}
 	return maps, nil
 }

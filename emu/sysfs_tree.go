@@ -19,7 +19,7 @@ import (
 // The errors of the methods are [syscall.Errno] values, wrapped with the path.
 // A Sysfs is safe for any number of goroutines.
 type Sysfs struct {
-	pageSize int // the longest attribute, in bytes
+	pageSize int // in bytes; the longest attribute is one shorter
 
 	mu   sync.RWMutex
 	root *sysfsNode
@@ -231,7 +231,7 @@ func (s *Sysfs) read(path string) (string, error) {
 	case n.readErr != 0:
 		return "", n.readErr
 	}
-	return n.text[:min(len(n.text), s.pageSize)], nil
+	return n.text[:min(len(n.text), s.pageSize-1)], nil
 }
 
 func (s *Sysfs) write(path, text string) error {

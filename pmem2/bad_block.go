@@ -81,7 +81,8 @@ func NewBadBlockContext(src *Source) (*BadBlockContext, error) {
 	case kind == deviceDAX:
 		err = fail(op, ErrDaxRegionNotFound, "sysfs has no region for device DAX %s", deviceNode(&st))
 	default:
-		if _, failure := src.machine.List(""); errors.Is(failure, syscall.ENOENT) {
+		// Where it isn't mounted, as in a chroot, there is an empty directory.
+		if names, failure := src.machine.List(""); errors.Is(failure, syscall.ENOENT) || failure == nil && len(names) == 0 {
 			err = fail(op, ErrNoSupp, "the machine has no sysfs")
 		}
 	}
@@ -102,32 +103,32 @@ func (c *BadBlockContext) Delete() error {
 	return nil
 }
 
-// usable says whether a method can go on. Where bad blocks aren't supported there is
-// no context.
-func (c *BadBlockContext) usable(op string) error {
+// lock takes the lock of a context that is in use. Where bad blocks aren't supported
+// there is no context.
+func (c *BadBlockContext) lock(op string) error {
 	if c == nil || c.source == nil {
 		return fail(op, ErrNoSupp, "the context is nil or empty")
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.deleted {
+		c.mu.Unlock()
 		return invalid(op, "the context has been deleted")
 	}
 	return nil
 }
 
 // Next is pmem2_badblock_next(3): the next bad block of the source, in the order of
-// their offsets. It gives each once, whether it is cleared or not.
+// their offsets. It gives each once, whether it is cleared or not. The kernel lists no
+// more than a page of text: a new context may have more when these are cleared.
 //
 // Errors: ErrNoBadBlockFound if there are no more; ErrNoSupp on a nil context, EINVAL
 // on a deleted one. The block is then zero.
 func (c *BadBlockContext) Next() (BadBlock, error) {
-	const op = "Next"
+	const op = "BadBlockContext.Next"
 	called(op)
-	if err := c.usable(op); err != nil {
+	if err := c.lock(op); err != nil {
 		return BadBlock{}, err
 	}
-	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.left) == 0 {
 		return BadBlock{}, fail(op, ErrNoBadBlockFound, "there are no more bad blocks")
@@ -152,14 +153,16 @@ func (c *BadBlockContext) Next() (BadBlock, error) {
 // fallocate: EINVAL for length 0, EBADF for a descriptor open for reading only; if
 // the second one fails the block is a hole. Of a device DAX: EINVAL if the length is
 // 0, the block no multiple of the unit in which the firmware clears, or the firmware
-// knows no such range; the errno of opening the bus, of the two commands to it, or of
-// a write; ENXIO if not all has been cleared.
+// knows no such range; ErrInvalidFileHandle for a closed descriptor; the errno of
+// opening the bus, of the two commands to it, or of fcntl; ENXIO if not all has been
+// cleared, or a page that should be still faults; those of NewMap.
 func (c *BadBlockContext) Clear(b BadBlock) error {
-	const op = "Clear"
+	const op = "BadBlockContext.Clear"
 	called(op)
-	if err := c.usable(op); err != nil {
+	if err := c.lock(op); err != nil {
 		return err
 	}
+	c.mu.Unlock()
 	switch {
 	case b.Offset > math.MaxInt64:
 		return fail(op, ErrOffsetOutOfRange, "offset %d is above %d", b.Offset, int64(math.MaxInt64))
@@ -207,12 +210,15 @@ func (s *Source) clearDevice(op string, d *badDevice, b BadBlock) (err error) {
 	case b.Length == 0:
 		return failErrno(op, syscall.EINVAL, "the length is 0")
 	}
-	if err := d.region.clear(op, d.start+b.Offset, b.Length); err != nil {
+	if err := s.stat(op, new(platform.Stat)); err != nil {
 		return err
 	}
 	flags, err := s.machine.GetFL(s.fd)
 	if err != nil {
 		return failErrno(op, err, "fcntl(F_GETFL) of descriptor %d", s.fd)
+	}
+	if err := d.region.clear(op, d.start+b.Offset, b.Length); err != nil {
+		return err
 	}
 	if flags&platform.OAccmode == platform.ORdonly {
 		return nil
@@ -224,8 +230,11 @@ func (s *Source) clearDevice(op string, d *badDevice, b BadBlock) (err error) {
 	defer func() { err = m.dispose(err) }()
 	for len(pmem) > 0 {
 		n := min(machineCheckUnit-uintptr(unsafe.Pointer(&pmem[0]))%machineCheckUnit, uintptr(len(pmem)))
-		// A fault here is one of another bad block in the page: this one is cleared.
-		guard(pmem[:n], func() { err = m.Memset(pmem[:n], 0, 0) })
+		// A fault in a part of a page may be one of another bad block in it.
+		failed, _ := guard(pmem[:n], func() { err = m.Memset(pmem[:n], 0, 0) })
+		if failed && n == machineCheckUnit {
+			err = failErrno(op, syscall.ENXIO, "the page at offset %d can't be written to (SIGBUS) although it was cleared", b.Offset+b.Length-uint64(len(pmem)))
+		}
 		if err != nil {
 			return err
 		}
@@ -288,6 +297,9 @@ func (r *region) badBlocksOfDevice(op string) (*badDevice, []BadBlock, error) {
 	}
 	d := &badDevice{region: r}
 	namespace := path.Dir(r.device)
+	if path.Base(namespace) == "dax" { // with the class model of kernels up to 5.16
+		namespace = path.Dir(namespace)
+	}
 	for _, bound := range []struct {
 		name string
 		at   *uint64

@@ -15,7 +15,8 @@ import (
 // PMEM2_LOG_LEVEL and PMEM2_LOG_FILE then count, and without it they don't.
 //
 // Run-time assertions: a flush, copy or set of memory that belongs to no map is
-// EINVAL, as is Memcpy of ranges that overlap.
+// EINVAL, but for a flush at GranularityPage, which passes over it, as is Memcpy of
+// ranges that overlap.
 var (
 	debugging = os.Getenv("PMEM2_DEBUG") == "1"
 	debugLog  = newDebugLogger(os.Getenv)
@@ -85,15 +86,21 @@ func logged(e *Error) *Error {
 	return e
 }
 
-// assertMapped is a run-time assertion: maps have a part in b. (What no map covers is
-// passed over.)
+// assertMapped is a run-time assertion: every byte of b belongs to a map.
 func (m *Map) assertMapped(op string, b []byte) error {
 	if !debugging || len(b) == 0 {
 		return nil
 	}
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	if registered(at, at+uintptr(len(b)-1)) == nil {
-		return invalid(op, fmt.Sprintf("the %d bytes at %#x belong to no map", len(b), at))
+	last := at + uintptr(len(b)-1)
+	for {
+		found := registered(at, last)
+		switch {
+		case found == nil || found.addr > at:
+			return invalid(op, fmt.Sprintf("the byte at %#x belongs to no map", at))
+		case found.lastByte() >= last:
+			return nil
+		}
+		at = found.lastByte() + 1
 	}
-	return nil
 }

@@ -70,7 +70,7 @@ func Errno(err error) syscall.Errno {
 // Perror is pmem2_perror(3): it prints the text that format and args make, a colon
 // and a blank, what err says, and a newline on standard error.
 func Perror(err error, format string, args ...any) {
-	_, _ = fmt.Fprintf(os.Stderr, format+": %v\n", append(args[:len(args):len(args)], err)...)
+	_, _ = fmt.Fprintf(os.Stderr, "%s: %v\n", fmt.Sprintf(format, args...), err)
 }
 
 func fail(op string, code Code, format string, args ...any) *Error {

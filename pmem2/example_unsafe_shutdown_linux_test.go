@@ -25,7 +25,7 @@ type guardedFile struct {
 const (
 	uscAt   = 0 // 8 bytes
 	inUseAt = 8
-	idAt    = 16 // a length, then the identifier
+	idAt    = 16 // 2 bytes of length, then the identifier
 	headEnd = 4096
 )
 
@@ -44,18 +44,25 @@ func openGuarded(fd int, opts ...pmem2.Option) (*guardedFile, error) {
 	if g.id, err = src.DeviceID(); err != nil && !errors.Is(err, pmem2.ErrNoSupp) {
 		return nil, err
 	}
+	if len(g.id) > headEnd-idAt-2 {
+		return nil, fmt.Errorf("no room for an identifier of %d bytes", len(g.id))
+	}
 	cfg := pmem2.NewConfig()
 	cfg.SetRequiredStoreGranularity(pmem2.GranularityPage)
 	if g.Map, err = pmem2.NewMap(cfg, src); err != nil {
 		return nil, err
 	}
 	head := g.Bytes()[:headEnd]
-	id := string(head[idAt+1:][:head[idAt]])
+	id := head[idAt+2:]
+	id = id[:min(len(id), int(binary.LittleEndian.Uint16(head[idAt:])))]
 	// On other NVDIMMs the stored count means nothing: the file was moved.
-	if head[inUseAt] == 1 && id == g.id && binary.LittleEndian.Uint64(head[uscAt:]) != g.usc {
+	if head[inUseAt] == 1 && string(id) == g.id && binary.LittleEndian.Uint64(head[uscAt:]) != g.usc {
 		return nil, errors.Join(errCorrupted, g.Delete())
 	}
-	return g, g.mark(1)
+	if err := g.mark(1); err != nil {
+		return nil, errors.Join(err, g.Delete())
+	}
+	return g, nil
 }
 
 func (g *guardedFile) close() error { return errors.Join(g.mark(0), g.Delete()) }
@@ -70,7 +77,7 @@ func (g *guardedFile) mark(inUse byte) error {
 		return err
 	}
 	binary.LittleEndian.PutUint64(head[uscAt:], g.usc)
-	head[idAt] = byte(copy(head[idAt+1:idAt+256], g.id))
+	binary.LittleEndian.PutUint16(head[idAt:], uint16(copy(head[idAt+2:], g.id)))
 	if err := g.DeepFlush(head); err != nil {
 		return err
 	}

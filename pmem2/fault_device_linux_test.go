@@ -166,6 +166,7 @@ PreadMCSafe, device DAX
 
 PwriteMCSafe, file
 	fstat: EBADF = PMEM2_E_INVALID_FILE_HANDLE; EIO ENOMEM EOVERFLOW ESTALE = errno
+	get-fl: EBADF EIO = errno
 	pwrite: EFAULT EIO = PMEM2_E_IO_FAIL; EAGAIN EBADF EDQUOT EFBIG EINVAL ENOSPC EPERM = errno
 
 PwriteMCSafe, device DAX

@@ -11,7 +11,7 @@ type functions struct {
 
 // PersistFunc is pmem2_get_persist_fn(3): the method Persist of this map, for
 // callers that keep it. It is the same function every time, and never nil: that of a
-// nil map, or of one that has been deleted, returns ErrMappingNotFound. Those of two
+// nil map (a new one each time), or of one that has been deleted, returns ErrMappingNotFound. Those of two
 // maps do the same if the maps share operations, see SharesOps; then one call may
 // span both.
 func (m *Map) PersistFunc() func(b []byte) error { return m.functions().persist }

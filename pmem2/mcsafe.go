@@ -2,6 +2,7 @@ package pmem2
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -55,7 +56,8 @@ func (s *Source) PreadMCSafe(p []byte, off uint64) error {
 // have been written.
 //
 // Errors: as PreadMCSafe, with pwrite for pread; ErrNoAccess if a device DAX is open
-// for reading only (EBADF for a file).
+// for reading only (EBADF for a file); EINVAL for a file that is open for appending
+// (O_APPEND), since pwrite then writes elsewhere.
 func (s *Source) PwriteMCSafe(p []byte, off uint64) error {
 	const op = "PwriteMCSafe"
 	called(op)
@@ -65,6 +67,11 @@ func (s *Source) PwriteMCSafe(p []byte, off uint64) error {
 	}
 	if kind == deviceDAX {
 		return s.guardedCopy(op, p, off, ProtRead|ProtWrite)
+	}
+	if flags, err := s.machine.GetFL(s.fd); err != nil {
+		return failErrno(op, err, "fcntl(F_GETFL) of descriptor %d", s.fd)
+	} else if flags&platform.OAppend != 0 {
+		return failErrno(op, syscall.EINVAL, "descriptor %d is open for appending, where writes go to the end of the file", s.fd)
 	}
 	defer runtime.KeepAlive(s.file)
 	for done := 0; done < len(p); {
@@ -150,6 +157,12 @@ func (s *Source) mapAround(op string, off, n uint64, prot Prot) (m *Map, pmem []
 		protection: prot, protectionSet: true,
 	})
 	if m, err = NewMap(cfg, s); err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			renamed := *e
+			renamed.Op = op
+			err = &renamed
+		}
 		return nil, nil, err
 	}
 	return m, m.Bytes()[off-from:][:n], nil
@@ -186,7 +199,8 @@ func guard(b []byte, f func()) (failed bool, off uint64) {
 		})
 		start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 		// A machine check may tell no more than the page.
-		if !ok || fault.Addr() < start&^(machineCheckUnit-1) || fault.Addr() > start+uintptr(len(b)-1) {
+		page := uintptr(max(os.Getpagesize(), machineCheckUnit))
+		if !ok || fault.Addr() < start&^(page-1) || fault.Addr() > start+uintptr(len(b)-1) {
 			panic(reason)
 		}
 		failed, off = true, uint64(max(fault.Addr(), start)-start)

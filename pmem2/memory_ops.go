@@ -83,7 +83,7 @@ func (m *Map) Memset(dst []byte, c byte, flags MemFlags) error {
 }
 
 func (m *Map) move(op string, dst, src []byte, flags MemFlags) error {
-	p, q, n := unsafe.Pointer(unsafe.SliceData(dst)), unsafe.Pointer(unsafe.SliceData(src)), uintptr(len(dst))
+	p, q, n := unsafe.Pointer(unsafe.SliceData(dst)), noescape(unsafe.Pointer(unsafe.SliceData(src))), uintptr(len(dst))
 	if flags == 0 && n != 0 && len(src) == len(dst) && m != nil && m.direct && !m.deleted.Load() {
 		if ops := m.ops; uint64(n) >= ops.NonTemporalFrom {
 			ops.CopyNT(p, q, n)
@@ -109,6 +109,19 @@ func (m *Map) move(op string, dst, src []byte, flags MemFlags) error {
 	return m.finish(op, dst, flags, nonTemporal)
 }
 
+// noescape hides a source from escape analysis, which takes it that a function value
+// keeps its arguments, so that small ones can stay on the stack. CacheOps keep nothing.
+//
+// No stack is moved inside it, where the pointer is a number: it is nosplit, and
+// preemption in the middle of a function moves none.
+//
+//go:nosplit
+//go:norace
+func noescape(p unsafe.Pointer) unsafe.Pointer {
+	hidden := uintptr(p)
+	return *(*unsafe.Pointer)(unsafe.Pointer(&hidden))
+}
+
 // plan checks flags and says which kind of stores to use.
 func (m *Map) plan(op string, dst []byte, flags MemFlags) (nonTemporal bool, err error) {
 	switch {
@@ -124,6 +137,9 @@ func (m *Map) plan(op string, dst []byte, flags MemFlags) (nonTemporal bool, err
 	called(op)
 	if err := m.assertMapped(op, dst); err != nil {
 		return false, err
+	}
+	if len(dst) == 0 && flags&(MemNoDrain|MemNoFlush) == 0 {
+		m.ops.Fence() // what was stored without a drain before
 	}
 	from := m.ops.NonTemporalFrom
 	switch {

@@ -1,7 +1,9 @@
 package pmem2
 
 import (
+	"errors"
 	"math"
+	"syscall"
 	"unsafe"
 
 	"pmemlab/pmem2/platform"
@@ -12,7 +14,8 @@ import (
 // see SharesOps. It is Flush and Drain. Nothing about it is atomic: after a power
 // failure in the middle any part of b may be durable.
 //
-// Errors: as for Flush.
+// Errors: as for Flush. A range that isn't mapped, or a bad block in it, is a fault at
+// the granularities that use the CPU.
 func (m *Map) Persist(b []byte) error {
 	// Nothing but these loads stands between a caller and the instruction.
 	if m != nil && m.direct && !m.deleted.Load() {
@@ -73,14 +76,14 @@ func (m *Map) flush(op string, b []byte) error {
 		return notFound(op)
 	}
 	called(op)
-	if err := m.assertMapped(op, b); err != nil {
-		return err
-	}
 	if len(b) == 0 {
 		return nil
 	}
 	if m.granularity == GranularityPage {
 		return m.sync(op, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uint64(len(b)))
+	}
+	if err := m.assertMapped(op, b); err != nil {
+		return err
 	}
 	m.ops.Flush(unsafe.Pointer(unsafe.SliceData(b)), uintptr(len(b)))
 	return nil
@@ -98,6 +101,10 @@ func (m *Map) sync(op string, addr uintptr, n uint64) error {
 		from, to := max(at, found.addr), min(last, found.lastByte())
 		from &^= uintptr(m.machine.PageSize() - 1)
 		if err := m.machine.Msync(from, uint64(to-from)+1, platform.MsSync); err != nil {
+			if found.kind == deviceDAX && errors.Is(err, syscall.EINVAL) {
+				return failErrno(op, err, "msync of %d bytes at %#x: the kernel can't sync device DAX, whose granularity is finer than %v",
+					uint64(to-from)+1, from, m.granularity)
+			}
 			return failErrno(op, err, "msync of %d bytes at %#x (granularity %v)", uint64(to-from)+1, from, m.granularity)
 		}
 		if to == last || to == math.MaxUint64 {

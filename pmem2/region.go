@@ -153,11 +153,15 @@ type sectors struct{ start, length uint64 }
 const sectorSize = 512
 
 // badSectors reads a sysfs list of bad blocks: lines of a first sector and a number
-// of sectors. No such attribute is an empty list.
+// of sectors. No such attribute is an empty list. A list longer than a page the kernel
+// cuts off, in the middle of a line: what is whole of it counts.
 func (r *region) badSectors(op, name string) ([]sectors, error) {
-	text, _, err := r.attribute(op, name)
-	if err != nil {
-		return nil, err
+	text, err := r.machine.ReadAttr(name)
+	if err != nil && !errors.Is(err, syscall.ENOENT) {
+		return nil, failErrno(op, err, "reading %s in sysfs", name)
+	}
+	if uint64(len(text)) >= r.machine.PageSize()-1 {
+		text = text[:strings.LastIndexByte(text, '\n')+1]
 	}
 	var list []sectors
 	for line := range strings.Lines(text) {

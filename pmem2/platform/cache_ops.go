@@ -13,6 +13,7 @@ import (
 // A range may span adjacent mappings. Every function needs the whole range
 // mapped, destinations writable. Nothing outside the range is read or written;
 // flushes reach every cache line that holds a byte of it.
+// None keeps its arguments: a source may be on the caller's stack.
 type CacheOps struct {
 	// Instruction names what Flush executes: CLWB, CLFLUSHOPT, CLFLUSH,
 	// "DC CVAP", "DC CVAC", or "" where the granularity needs no flush.
