@@ -81,7 +81,7 @@ func stageTrace(t *testing.T, goarch, qemu, cpu string) (run func(env []string, 
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	build = exec.Command(goPath, "build", "-o", guest, "./testdata/storetrace")
+	build = exec.Command(goPath, "build", "-buildvcs=false", "-o", guest, "./testdata/storetrace")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+goarch, "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
