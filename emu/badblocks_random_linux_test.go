@@ -61,12 +61,13 @@ type badModel struct {
 // TestBadBlockModel does at random what maps, moves, spoils, heals and cuts, and compares
 // every page of memory with a model after each step: whether it faults, and its bytes.
 func TestBadBlockModel(t *testing.T) {
-	steps := 1500
-	if testing.Short() {
-		steps = 200
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { badBlockModel(t, seed) })
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+}
+
+func badBlockModel(t *testing.T, seed uint64) {
+	const steps = 1500
 	m := newMachine(t, emu.Config{})
 	b := &badModel{t: t, rng: rand.New(rand.NewPCG(seed, 1)), m: m, done: map[string]int{}}
 	dax := m.AddDevDax(emu.DevDax{Size: modelPages * page, Align: page})

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"pmemlab/emu"
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
 )
@@ -109,7 +110,9 @@ func TestWhatIsExecuted(t *testing.T) {
 		{cl, "memset", 1000, pmem2.MemNonTemporal | pmem2.MemNoDrain, "setNT 100+1000"},
 	} {
 		t.Run(fmt.Sprintf("%v %s %d %#x", tc.granularity, tc.call, tc.n, tc.flags), func(t *testing.T) {
-			cpu := newTracedCPU(newStage(t, emuDefault))
+			cpu := newTracedCPU(newStage(t, emu.Config{CPU: platform.Settings{
+				MOVNTThreshold: platform.DefaultMOVNTThreshold, // whatever the environment says
+			}}))
 			src, err := pmem2.SourceFromFD(cpu.file(daxFS, page), pmem2.On(cpu))
 			if err != nil {
 				t.Fatal(err)
