@@ -17,13 +17,13 @@ import (
 // what was mapped back when the page was cleared; where a call wants one mapping, such as
 // mremap, the machine does it piece by piece: see movePieces.
 
-// covering is a descriptor of an empty memfd. The mappings made of it outlive it.
-func (m *Machine) covering() (fd int, done func(), err error) {
-	fd, err = newMemfd("bad block")
-	if err != nil {
-		return -1, nil, errnoOf(err)
+// covering is a descriptor of an empty memfd, which the caller closes. The mappings made
+// of it outlive it.
+func covering() (fd int, err error) {
+	if fd, err = newMemfd("bad block"); err != nil {
+		return -1, errnoOf(err)
 	}
-	return fd, func() { _ = m.host.Close(fd) }, nil
+	return fd, nil
 }
 
 // pieces cuts the pages [off, off+n) of o where they become bad or good.
@@ -55,11 +55,11 @@ func (o *object) hasBad(off, n uint64) bool {
 // bad pages so that they fault. flags has MAP_FIXED. With an error some of it may be
 // mapped. mu must be held.
 func (m *Machine) mapAround(addr uintptr, n uint64, o *object, off uint64, prot, flags, fd int, hostOff int64) error {
-	empty, done, err := m.covering()
+	empty, err := covering()
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { _ = m.host.Close(empty) }()
 	o.patched = true
 	return o.pieces(off, n, func(x extent, bad bool) error {
 		from, at := fd, hostOff+int64(x.start-off)
@@ -143,7 +143,7 @@ func (m *Machine) cover(o *object, pages []extent) error {
 	return m.eachMapped(o, pages, func(addr uintptr, x extent, prot int, mp mapping) error {
 		if fd < 0 {
 			var err error
-			if fd, _, err = m.covering(); err != nil {
+			if fd, err = covering(); err != nil {
 				return err
 			}
 		}

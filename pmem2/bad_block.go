@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"path"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -60,6 +61,7 @@ func NewBadBlockContext(src *Source) (*BadBlockContext, error) {
 	if src.fd < 0 {
 		return nil, fail(op, ErrNoSupp, "the source is anonymous memory")
 	}
+	defer runtime.KeepAlive(src)
 	var st platform.Stat
 	if err := src.fstat(&st); err != nil {
 		return nil, failErrno(op, err, "fstat of descriptor %d", src.fd)
@@ -155,7 +157,8 @@ func (c *BadBlockContext) Next() (BadBlock, error) {
 // 0, the block no multiple of the unit in which the firmware clears, or the firmware
 // knows no such range; ErrInvalidFileHandle for a closed descriptor; the errno of
 // opening the bus, of the two commands to it, or of fcntl; ENXIO if not all has been
-// cleared, or a page that should be still faults; those of NewMap.
+// cleared, or a page that should be still faults; those of NewMap, when the block has
+// been cleared and isn't filled with zeroes.
 func (c *BadBlockContext) Clear(b BadBlock) error {
 	const op = "BadBlockContext.Clear"
 	called(op)
@@ -163,6 +166,7 @@ func (c *BadBlockContext) Clear(b BadBlock) error {
 		return err
 	}
 	c.mu.Unlock()
+	defer runtime.KeepAlive(c) // and with it the file
 	switch {
 	case b.Offset > math.MaxInt64:
 		return fail(op, ErrOffsetOutOfRange, "offset %d is above %d", b.Offset, int64(math.MaxInt64))
@@ -188,16 +192,13 @@ func (s *Source) clearFile(op string, b BadBlock) error {
 	if err := s.fstat(new(platform.Stat)); err != nil {
 		return failErrno(op, err, "fstat of descriptor %d", s.fd)
 	}
-	for _, step := range []struct {
-		what string
-		mode uint32
-	}{
-		{"punching a hole of", platform.FallocPunchHole | platform.FallocKeepSize},
-		{"allocating", platform.FallocKeepSize},
-	} {
-		if err := s.machine.Fallocate(s.fd, step.mode, int64(b.Offset), int64(b.Length)); err != nil {
-			return failErrno(op, err, "fallocate: %s %d bytes at offset %d", step.what, b.Length, b.Offset)
-		}
+	off, n := int64(b.Offset), int64(b.Length)
+	if err := s.machine.Fallocate(s.fd, platform.FallocPunchHole|platform.FallocKeepSize, off, n); err != nil {
+		return failErrno(op, err, "fallocate: punching a hole of %d bytes at offset %d", n, off)
+	}
+	if err := s.machine.Fallocate(s.fd, platform.FallocKeepSize, off, n); err != nil {
+		err = failErrno(op, err, "fallocate: allocating %d bytes at offset %d", n, off)
+		return leaves(err, "the block, a hole in the file")
 	}
 	return nil
 }
