@@ -86,6 +86,9 @@ func (m *Machine) mounted(p string) (*FileSystem, string) {
 // Open is open(2) of a path of this machine: a device node or a file of a file system.
 // Relative paths name nothing.
 func (m *Machine) Open(p string, flags int, mode uint32) (int, error) {
+	if err := checkOpen(p, flags); err != nil {
+		return -1, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
@@ -104,6 +107,30 @@ func (m *Machine) Open(p string, flags int, mode uint32) (int, error) {
 		return -1, syscall.ENOTDIR
 	}
 	return m.openObject(o, flags)
+}
+
+// maxPath is how many bytes a path can have.
+const maxPath = 4095
+
+// checkPath is what is wrong with a path wherever it leads.
+func checkPath(p string) error {
+	switch {
+	case strings.IndexByte(p, 0) >= 0:
+		return syscall.EINVAL
+	case len(p) > maxPath:
+		return syscall.ENAMETOOLONG
+	}
+	return nil
+}
+
+// checkOpen is what the kernel looks at before it looks for the file.
+func checkOpen(p string, flags int) error {
+	const tmpfile = platform.OTmpfile &^ platform.ODirectory
+	if flags&platform.OPath == 0 && flags&tmpfile != 0 &&
+		(flags&platform.ODirectory == 0 || flags&platform.OCreat != 0 || !canWrite(flags)) {
+		return syscall.EINVAL
+	}
+	return checkPath(p)
 }
 
 func (fs *FileSystem) open(name string, flags int, mode uint32) (int, error) {
@@ -128,11 +155,17 @@ func (fs *FileSystem) open(name string, flags int, mode uint32) (int, error) {
 	}
 	o, err := fs.child(dir, last)
 	if err == syscall.ENOENT && create {
-		if o, err = fs.newInode(classRegular, fs.Path(name), mode); err != nil {
+		if o, err = fs.newInode(classRegular, fs.Path(name), mode&^umask()); err != nil {
 			return -1, errnoOf(err)
 		}
 		dir.children[last] = o
-		return fs.m.openObject(o, flags)
+		fd, err := fs.m.openObject(o, flags)
+		if err != nil {
+			delete(dir.children, last)
+			o.linked = false
+			fs.m.release(o)
+		}
+		return fd, err
 	}
 	if err != nil {
 		return -1, err
@@ -160,9 +193,6 @@ func (fs *FileSystem) open(name string, flags int, mode uint32) (int, error) {
 
 // openTmpfile makes a file without a name in the directory name.
 func (fs *FileSystem) openTmpfile(name string, flags int, mode uint32) (int, error) {
-	if !canWrite(flags) {
-		return -1, syscall.EINVAL
-	}
 	dir, err := fs.find(name)
 	if err != nil {
 		return -1, err
@@ -170,7 +200,7 @@ func (fs *FileSystem) openTmpfile(name string, flags int, mode uint32) (int, err
 	if dir.class != classDirectory {
 		return -1, syscall.ENOTDIR
 	}
-	o, err := fs.newInode(classRegular, fs.Path(name)+"/(unnamed)", mode)
+	o, err := fs.newInode(classRegular, fs.Path(name)+"/(unnamed)", mode&^umask())
 	if err != nil {
 		return -1, errnoOf(err)
 	}
@@ -182,6 +212,9 @@ func (fs *FileSystem) openTmpfile(name string, flags int, mode uint32) (int, err
 
 // Unlink is unlink(2) of a file. Device nodes stay: EPERM.
 func (m *Machine) Unlink(p string) error {
+	if err := checkPath(p); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
