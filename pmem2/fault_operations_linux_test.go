@@ -49,6 +49,27 @@ func inReservation(s *stage, offset uint64) *pmem2.Config {
 	return cfg
 }
 
+// deletesPrepared is a call of PrepareDelete and Commit. They agree about what
+// has happened to the maps.
+func deletesPrepared(maps []*pmem2.Map) func() (string, error) {
+	return func() (string, error) {
+		d, err := pmem2.PrepareDelete(maps...)
+		if err != nil {
+			return "", err
+		}
+		gone, err := d.Commit()
+		if !gone && err == nil {
+			return "not gone", nil
+		}
+		for _, m := range maps {
+			if (m.Address() == 0) != gone {
+				return "a map that isn't as Commit says", nil
+			}
+		}
+		return done(err)
+	}
+}
+
 func done(err error) (string, error) { return "done", err }
 
 var (
@@ -182,6 +203,26 @@ var operations = []operation{
 		s.faults.Set()
 		m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Delete()) }
+	}},
+	{name: "PrepareDelete, Cancel", setup: func(s *stage) func() (string, error) {
+		maps := s.sideBySide(1)
+		return func() (string, error) {
+			d, err := pmem2.PrepareDelete(maps...)
+			if err != nil {
+				return "", err
+			}
+			return done(d.Cancel())
+		}
+	}},
+	{name: "PrepareDelete, Commit", setup: func(s *stage) func() (string, error) {
+		return deletesPrepared(s.sideBySide(1))
+	}},
+	{name: "PrepareDelete, Commit, three maps", setup: func(s *stage) func() (string, error) {
+		return deletesPrepared(s.sideBySide(1, 2, 1))
+	}},
+	{name: "PrepareDelete, Commit, mremap fails", given: "(ENOMEM (Op mremap))", setup: func(s *stage) func() (string, error) {
+		s.faults.Set()
+		return deletesPrepared(s.sideBySide(1, 2, 1))
 	}},
 	{name: "Persist, page cache", setup: func(s *stage) func() (string, error) {
 		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))

@@ -203,16 +203,17 @@ func TestFaultSweepTwice(t *testing.T) {
 func TestFaultSweepIsComplete(t *testing.T) {
 	functions := map[string]string{ // the operations of a function; "" asks nothing
 		"SourceFromFD": "SourceFromFD", "SourceFromFile": "SourceFromFile", "SourceFromAnon": "",
-		"Source.Size": "Size", "Source.Alignment": "Alignment", "Source.FD": "", "Source.Delete": "",
+		"Source.Size": "Size", "Source.Alignment": "Alignment", "Source.FD": "", "Source.Platform": "", "Source.Delete": "",
 		"NewConfig": "", "Config.SetLength": "", "Config.SetOffset": "", "Config.SetProtection": "", "Config.SetSharing": "",
 		"Config.SetRequiredStoreGranularity": "", "Config.ForceGranularity": "", "Config.SetVMReservation": "", "Config.Delete": "",
 		"NewMap": "NewMap", "MapFromExisting": "MapFromExisting", "Map.Delete": "Map.Delete",
+		"PrepareDelete": "PrepareDelete", "PreparedDelete.Commit": "PrepareDelete, Commit", "PreparedDelete.Cancel": "PrepareDelete, Cancel",
 		"Map.Address": "", "Map.Size": "", "Map.StoreGranularity": "", "Map.Bytes": "", "Map.SharesOps": "",
 		"Map.Persist": "Persist", "Map.Flush": "Flush", "Map.Drain": "Drain",
 		"Map.Memmove": "Memmove", "Map.Memcpy": "Memcpy", "Map.Memset": "Memset",
 		"NewVMReservation": "NewVMReservation", "VMReservation.Delete": "VMReservation.Delete",
 		"VMReservation.Extend": "Extend", "VMReservation.Shrink": "Shrink", "VMReservation.Address": "", "VMReservation.Size": "",
-		"VMReservation.MapFind": "", "VMReservation.MapFindFirst": "", "VMReservation.MapFindLast": "",
+		"VMReservation.FindFree": "", "VMReservation.MapFind": "", "VMReservation.MapFindFirst": "", "VMReservation.MapFindLast": "",
 		"VMReservation.MapFindNext": "", "VMReservation.MapFindPrev": "",
 		"Map.PersistFunc": "", "Map.FlushFunc": "", "Map.DrainFunc": "", "Map.MemmoveFunc": "", "Map.MemcpyFunc": "", "Map.MemsetFunc": "",
 		"Map.DeepFlush": "DeepFlush", "Map.DeepFlushRange": "DeepFlush",
@@ -220,7 +221,7 @@ func TestFaultSweepIsComplete(t *testing.T) {
 		"Source.PreadMCSafe": "PreadMCSafe", "Source.PwriteMCSafe": "PwriteMCSafe",
 		"NewBadBlockContext": "NewBadBlockContext", "BadBlockContext.Next": "", "BadBlockContext.Clear": "Clear",
 		"BadBlockContext.Delete": "", "Perror": "",
-		"On": "", "Errno": "", "Code.Error": "", "Code.Symbol": "", "Error.Error": "", "Error.Detail": "", "Error.Unwrap": "",
+		"MemFlags.Valid": "", "On": "", "Errno": "", "Code.Error": "", "Code.Symbol": "", "Error.Error": "", "Error.Detail": "", "Error.Unwrap": "",
 	}
 	exported := exportedFunctions(t)
 	for _, name := range exported {

@@ -150,6 +150,23 @@ Map.Delete, reservation, mremap fails
 	munmap: EINVAL ENOMEM rollback
 	mmap of a placeholder, fixed: EEXIST = ENOMEM; EAGAIN EINVAL ENOMEM EPERM rollback
 
+PrepareDelete, Cancel
+	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	munmap: EINVAL ENOMEM ~ done
+
+PrepareDelete, Commit
+	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mremap: EAGAIN EFAULT EINVAL ENOMEM = errno
+
+PrepareDelete, Commit, three maps
+	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mremap: EAGAIN EFAULT EINVAL ENOMEM = errno
+
+PrepareDelete, Commit, mremap fails
+	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	munmap: EINVAL ENOMEM rollback
+	mmap of a placeholder, fixed: EEXIST = ENOMEM; EAGAIN EINVAL ENOMEM EPERM rollback
+
 Persist, page cache
 	msync: EBUSY EINVAL EIO ENOMEM = errno
 

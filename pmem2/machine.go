@@ -37,3 +37,11 @@ const (
 	GranularityCacheLine = platform.GranularityCacheLine
 	GranularityPage      = platform.GranularityPage
 )
+
+// Platform is the machine that the source lives on; nil for a nil source.
+func (s *Source) Platform() platform.Platform {
+	if s == nil {
+		return nil
+	}
+	return s.machine
+}

@@ -125,7 +125,11 @@ func (m *Map) Delete() error {
 		m.deleted.Store(true)
 		registry.maps.remove(m)
 		if m.reservation != nil {
+			m.reservation.freed(m.addr)
 			m.reservation.maps.remove(m)
+		}
+		if m.existing {
+			registry.freed++
 		}
 	}
 	return err

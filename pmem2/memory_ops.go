@@ -31,6 +31,12 @@ const (
 	memTemporals    = MemTemporal | MemWB
 )
 
+// Valid reports whether all flags are known and no two exclude each other.
+func (f MemFlags) Valid() bool {
+	nonTemporal := f&memNonTemporals != 0
+	return f&^memValidFlags == 0 && !(nonTemporal && f&(memTemporals|MemNoFlush) != 0)
+}
+
 // Memmove is what pmem2_get_memmove_fn(3) returns, called: it copies src to dst,
 // which is mapped memory, and makes it durable unless a flag says otherwise. They
 // may overlap. Without a hint stores are ordinary below

@@ -2,11 +2,7 @@
 
 package pmem2
 
-import (
-	"errors"
-
-	"pmemlab/pmem2/platform"
-)
+import "pmemlab/pmem2/platform"
 
 // A mapping gets its place in a reservation in two steps: it is made at a fresh
 // address, then moved over the placeholder. Mapping it there at once, with
@@ -46,30 +42,5 @@ func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n 
 	if err != nil {
 		return false, failErrno(op, err, "mmap of a placeholder of %d bytes", n)
 	}
-	_, err = machine.Mremap(fresh, n, n, platform.MremapMaymove|platform.MremapFixed, target)
-	if err == nil {
-		return true, nil
-	}
-	moving := failErrno(op, err, "mremap of a placeholder of %d bytes from %#x to %#x", n, fresh, target)
-	failure := unmapAfter(moving, machine, fresh, n)
-	plugged, err := plug(op, machine, target, n)
-	switch {
-	case err != nil:
-		failure = leaves(failure, "the reservation may have a hole of %d bytes at %#x (%v)", n, target, err)
-	case plugged && failure == error(moving):
-		return true, nil // mremap had unmapped the mapping; now the placeholder is back
-	}
-	return plugged, failure
-}
-
-// plug fills the hole that a failing mremap can leave at its target, and nothing
-// but a hole. plugged says that there was one. It is tried twice.
-func plug(op string, machine platform.Platform, target uintptr, n uint64) (plugged bool, err error) {
-	for range 2 {
-		err = reserveAt(op, machine, target, n)
-		if err == nil || errors.Is(err, ErrMappingExists) {
-			return err == nil, nil
-		}
-	}
-	return false, err
+	return movePlaceholder(op, machine, fresh, target, n)
 }

@@ -37,6 +37,13 @@ func (e *extents) remove(m *Map) {
 	}
 }
 
+// removeRun removes maps of which no two have another one between them.
+func (e *extents) removeRun(maps []*Map) {
+	if i := e.index(maps[0]); i >= 0 {
+		*e = slices.Delete(*e, i, i+len(maps))
+	}
+}
+
 // index is the place of m, or -1.
 func (e extents) index(m *Map) int {
 	if i := e.after(m.addr); i < len(e) && e[i] == m {
@@ -53,8 +60,9 @@ func (e extents) index(m *Map) int {
 // so that no other goroutine can be given the range by the kernel and find it
 // still registered. A reservation's mutex is taken before the registry's.
 var registry struct {
-	mu   sync.RWMutex
-	maps extents
+	mu    sync.RWMutex
+	maps  extents
+	freed uint64 // maps of the program's own memory that have been deleted
 }
 
 // register adds m, or returns the map that overlaps it.

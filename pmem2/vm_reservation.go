@@ -22,6 +22,7 @@ type VMReservation struct {
 	addr    uintptr // start; Shrink can move it up
 	size    uint64  // bytes
 	maps    extents // that NewMap has made here
+	search  freeSearch
 	deleted bool
 }
 
