@@ -1,0 +1,237 @@
+package pmemset
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"pmemlab/pmem2"
+	"pmemlab/pmem2/platform"
+)
+
+// Coalescing says where a new part is mapped: see
+// pmemset_set_contiguous_part_coalescing(3).
+type Coalescing int
+
+const (
+	// CoalescingNone: every part is a part map of its own.
+	CoalescingNone Coalescing = iota
+	// CoalescingOpportunistic: as CoalescingFull where that is possible, else as
+	// CoalescingNone.
+	CoalescingOpportunistic
+	// CoalescingFull: a part starts where the part map made last ends, and becomes part
+	// of it.
+	CoalescingFull
+)
+
+// Set is a set of parts mapped into the address space: pmemset_new(3). The memory goes
+// with Delete, or with the removal of a part, not with the collector.
+//
+// Every method may be called by any number of goroutines, also from the event callback
+// of the same set. Events of calls that run at the same time come in any order, but for
+// EventSDSUpdate: see there.
+type Set struct {
+	settings settings // a copy of the config's
+
+	// data is a mapping of the set, whose operations are those of all; nil if it has
+	// none. It changes under mu, before the mapping goes.
+	data    atomic.Pointer[pmem2.Map]
+	deleted atomic.Bool // set under mu
+
+	mu          sync.RWMutex
+	coalescing  Coalescing
+	parts       partIndex
+	previous    *part             // the one made last, or its neighbour
+	departing   int               // parts that are being unmapped, and may come back
+	granularity pmem2.Granularity // of all parts, if there is one
+	machine     platform.Platform // of all parts, if there is one
+	configured  *region           // that of the config, or nil
+	litter      []*region         // that couldn't be given back yet
+	quiet       bool              // the last part came from a Part: no events of removals
+}
+
+// region is a reservation and how many part maps lie in it.
+type region struct {
+	*pmem2.VMReservation
+	own   bool   // made by the set
+	slack uint64 // see sizeFor
+	parts int    // under Set.mu
+}
+
+// New is pmemset_new(3): a set without parts, with a copy of what the config says. The
+// config's reservation, if any, must not be deleted before the set.
+//
+// Errors: ErrGranularityNotSet: the config has no required store granularity; EINVAL on
+// a nil or deleted config. The set is then nil.
+func New(cfg *Config) (*Set, error) {
+	const op = "New"
+	called(op)
+	c, err := cfg.snapshot(op)
+	if err != nil {
+		return nil, err
+	}
+	if !c.granularitySet {
+		return nil, fail(op, ErrGranularityNotSet, nil, "the config has no granularity; see SetRequiredStoreGranularity")
+	}
+	s := &Set{settings: *c}
+	if c.reservation != nil {
+		s.configured = &region{VMReservation: c.reservation}
+	}
+	return s, nil
+}
+
+// usable is for methods that need a set that hasn't been deleted.
+func (s *Set) usable(op string) error {
+	if s == nil || !s.settings.granularitySet {
+		return invalid(op, "the set is nil or empty")
+	}
+	if s.deleted.Load() {
+		return invalid(op, "the set has been deleted")
+	}
+	return nil
+}
+
+// lock takes the write lock of a set that hasn't been deleted.
+func (s *Set) lock(op string) error {
+	s.mu.Lock()
+	if s.deleted.Load() {
+		s.mu.Unlock()
+		return invalid(op, "the set has been deleted")
+	}
+	return nil
+}
+
+// Delete is pmemset_delete(3): it unmaps all parts, also those that references are held
+// on. Nothing is flushed. There is an EventSDSUpdate for each mapping whose source has
+// such data, and no other event. It returns nil always: on nil and on a set that has
+// been deleted, too. What the kernel refuses to unmap goes to the logs, and Delete can
+// be called again to try once more.
+func (s *Set) Delete() error {
+	const op = "Delete"
+	called(op)
+	if s == nil || !s.settings.granularitySet {
+		return nil
+	}
+	s.mu.Lock()
+	s.deleted.Store(true)
+	parts := s.parts
+	s.parts, s.previous = nil, nil
+	s.data.Store(nil)
+	for _, e := range parts {
+		e.part.gone = true
+	}
+	s.sweep()
+	s.mu.Unlock()
+	for _, e := range parts {
+		p := e.part
+		if unmapAll(op, p.pieces) != nil {
+			s.mu.Lock()
+			s.parts.insert(p)
+			s.mu.Unlock()
+			continue
+		}
+		s.mu.Lock()
+		s.leave(p.region)
+		s.mu.Unlock()
+		s.forget(p.pieces)
+	}
+	return nil
+}
+
+// unmapAll deletes mappings that lie side by side. What fails is tried twice.
+func unmapAll(op string, pieces []piece) (err error) {
+	for range 2 {
+		var d *pmem2.PreparedDelete
+		var gone bool
+		if d, err = pmem2.PrepareDelete(maps(pieces)...); err == nil {
+			if gone, err = d.Commit(); gone {
+				return nil // an error is about something else, and in the logs
+			}
+		}
+	}
+	return failPMem2(op, err, "unmapping a part map at %#x", pieces[0].addr)
+}
+
+// StoreGranularity is pmemset_get_store_granularity(3): the effective granularity,
+// which all parts of the set share.
+//
+// Errors: ErrNoPartMapped: the set has no part, no more or not yet; EINVAL on a nil or
+// deleted set. The granularity is then 0.
+func (s *Set) StoreGranularity() (pmem2.Granularity, error) {
+	const op = "StoreGranularity"
+	called(op)
+	if err := s.usable(op); err != nil {
+		return 0, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if len(s.parts) == 0 {
+		return 0, fail(op, ErrNoPartMapped, nil, "the set has no part")
+	}
+	return s.granularity, nil
+}
+
+// SetContiguousPartCoalescing is pmemset_set_contiguous_part_coalescing(3): where the
+// parts mapped from now on lie. CoalescingNone is the default.
+//
+// Errors: ErrInvalidCoalescingValue: the value is none of the three; the set keeps the
+// one it had; EINVAL on a nil or deleted set.
+func (s *Set) SetContiguousPartCoalescing(c Coalescing) error {
+	const op = "SetContiguousPartCoalescing"
+	called(op)
+	if err := s.usable(op); err != nil {
+		return err
+	}
+	if c < CoalescingNone || c > CoalescingFull {
+		return fail(op, ErrInvalidCoalescingValue, nil, "%d is none of %d (none), %d (opportunistic), %d (full)",
+			int(c), int(CoalescingNone), int(CoalescingOpportunistic), int(CoalescingFull))
+	}
+	if err := s.lock(op); err != nil {
+		return err
+	}
+	s.coalescing = c
+	s.mu.Unlock()
+	return nil
+}
+
+// leave takes a part map off a region, which goes with the last one if the set has made
+// it. mu is held.
+func (s *Set) leave(r *region) {
+	r.parts--
+	s.trim(r)
+}
+
+// trim gives back what a region has too much. mu is held. What can't be given back
+// stays until another time, and hurts nobody.
+func (s *Set) trim(r *region) {
+	s.sweep()
+	if !r.own {
+		return
+	}
+	if r.parts == 0 {
+		if r.VMReservation.Delete() != nil {
+			s.litter = append(s.litter, r)
+		}
+		return
+	}
+	first, err := r.MapFindFirst()
+	if err != nil {
+		return
+	}
+	if spare := uint64(first.Address() - r.Address()); spare > 0 {
+		_ = r.Shrink(0, spare)
+	}
+	last, err := r.MapFindLast()
+	if err != nil {
+		return
+	}
+	keep := sizeFor(uint64(last.Address()-r.Address())+last.Size(), r.slack)
+	if size := r.Size(); size > keep {
+		_ = r.Shrink(keep, size-keep)
+	}
+}
+
+// sweep tries once more to give back regions. mu is held.
+func (s *Set) sweep() {
+	s.litter = slices.DeleteFunc(s.litter, func(r *region) bool { return r.VMReservation.Delete() == nil })
+}
