@@ -44,7 +44,7 @@ endif
 
 .PHONY: bench
 bench: ## Run the benchmarks, then compare with C's libpmem2 and the bare instructions; write reports/bench.json.
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem ./pmem2/...
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchtime 100ms -benchmem ./pmem2/... ./pmemset
 	@$(MAKE) --no-print-directory bench-c
 
 # BENCH holds more flags: make bench-c BENCH='-run memset/1MiB -seed 1'; bin/bench -help prints them.

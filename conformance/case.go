@@ -41,6 +41,7 @@ type T struct {
 	calls    []evidence
 	injected []*injection
 	cleanups []func()
+	sets     []Set         // not yet deleted
 	status   report.Status // empty while nothing was said
 	reason   string
 }

@@ -6,5 +6,5 @@ import "slices"
 func Cases() []Case {
 	return slices.Concat(mapCases(), configCases(), sourceCases(), reservationCases(),
 		persistCases(), memoryCases(), errorCases(), libraryCases(),
-		deepFlushCases(), deviceCases(), mcsafeCases(), badBlockCases(), unsafeShutdownCases())
+		deepFlushCases(), deviceCases(), mcsafeCases(), badBlockCases(), unsafeShutdownCases(), setCases())
 }

@@ -80,9 +80,13 @@ type childFunction func(t *T, args json.RawMessage) any
 
 // childFunctions are all there are.
 var childFunctions = map[string]childFunction{
-	childDataPath: dataPathInChild,
-	childWorkload: workloadInChild,
-	childPerror:   perrorInChild,
+	childDataPath:  dataPathInChild,
+	childWorkload:  workloadInChild,
+	childPerror:    perrorInChild,
+	childSetStores: setStoresInChild,
+
+	childSetWorkload: setWorkloadInChild,
+	childSetPerror:   setPerrorInChild,
 }
 
 // answerAsChild does what request says and writes a childAnswer.
@@ -241,9 +245,9 @@ func (t *T) childCommand(c childRun) (*exec.Cmd, context.CancelFunc) {
 }
 
 // isLibraryVariable reports whether an entry of the environment is one that the
-// library may read.
+// libraries may read.
 func isLibraryVariable(entry string) bool {
-	return strings.HasPrefix(entry, "PMEM_") || strings.HasPrefix(entry, "PMEM2_")
+	return strings.HasPrefix(entry, "PMEM_") || strings.HasPrefix(entry, "PMEM2_") || strings.HasPrefix(entry, "PMEMSET_")
 }
 
 // tail is the end of a text, for a message.

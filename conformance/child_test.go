@@ -89,6 +89,7 @@ func TestChild(t *testing.T) {
 func TestChildPlace(t *testing.T) {
 	t.Setenv("PMEM_NO_CLWB", "1") // the user's
 	t.Setenv("PMEM2_LOG_LEVEL", "4")
+	t.Setenv("PMEMSET_LOG_LEVEL", "4")
 	for _, target := range []Target{Emulated(), Files(FilesConfig{})} {
 		run := runCases(t, Go, target, Case{Name: "x/c", Rows: []string{anyRow}, Run: func(c *T) {
 			var got []any
@@ -115,6 +116,17 @@ func TestChildThatHangs(t *testing.T) {
 			c.Child(childRun{Function: row.function, Within: 3 * time.Second})
 		}})
 		wantRow(t, run, anyRow, row.status, row.reason)
+	}
+}
+
+func TestIsLibraryVariable(t *testing.T) {
+	for entry, want := range map[string]bool{
+		"PMEM_NO_CLWB=1": true, "PMEM2_LOG_LEVEL=4": true, "PMEMSET_DEBUG=1": true, "PMEMSET_LOG_FILE=": true,
+		"PMEMSET=1": false, "PMEMLAB_X=1": false, "PMEM2": false, "XPMEMSET_DEBUG=1": false, "PATH=PMEMSET_DEBUG=1": false, "": false,
+	} {
+		if got := isLibraryVariable(entry); got != want {
+			t.Errorf("isLibraryVariable(%q) = %t, want %t", entry, got, want)
+		}
 	}
 }
 

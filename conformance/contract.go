@@ -17,16 +17,17 @@ type Row struct {
 	// ID is unique and doesn't change: reports of different runs are compared
 	// by it.
 	ID string `json:"id"`
-	// Library, Page and Function say where the promise stands: "pmem2",
+	// Library, Page and Function say where the promise stands: "pmem2" or "pmemset",
 	// "pmem2_config_new", "pmem2_config_delete".
 	Library  string `json:"library"`
 	Page     string `json:"page"`
 	Function string `json:"function"`
-	// Editions of the page that have the promise: "1.12.1", "2.x".
+	// Editions of the page that have the promise: "1.12.1", "2.x"; of libpmemset
+	// the generations "parts-1.11", "map-api" and "1.12.1".
 	Editions []string `json:"editions"`
 	// Code is the result that the row is about: a code, an errno ("-EAGAIN"),
-	// "0", or in parentheses what C does instead of returning. It is empty for
-	// a sentence about behaviour.
+	// "0", or in parentheses what C does instead of returning, or whose error it
+	// is: "(callback)". It is empty for a sentence about behaviour.
 	Code string `json:"code"`
 	// PageCode is how the page spells the code, if that is another.
 	PageCode string `json:"page_code,omitempty"`

@@ -1,4 +1,5 @@
-// Package conformance checks implementations of libpmem2 against its manual pages.
+// Package conformance checks implementations of libpmem2 and libpmemset against their
+// manual pages.
 //
 // The contract is data ([Rows]): a row for each promise of a page, with the ruling
 // on what an implementation has to do. A [Case] is a function that checks rows, a
@@ -30,8 +31,9 @@
 //     leaves open or mapped is a failure, and so is a panic in the subject.
 //   - known-divergence: it fails, and a [Diverger] said that it would.
 //   - not-applicable: the contract has nothing to check. Nobody else can say so.
-//   - not-supported: no case of the row could run, for what the target lacks. A row
-//     with a case that ran has the status of what ran.
+//   - not-supported: no case of the row could run, for what the target lacks, or because
+//     the subject has no libpmemset. A row with a case that ran has the status of what
+//     ran.
 //   - error: the suite broke, and nothing is known: a place can't be made, a case
 //     panics or doesn't end, a row has no case, a target has something that it says
 //     it lacks or lacks something that it says it has.

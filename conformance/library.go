@@ -42,8 +42,14 @@ type Library interface {
 	// comparing the pointers does in C.
 	SharesFunctions(a, b Map) bool
 
+	// Sets is libpmemset over this library, on the same machine; nil if the subject has
+	// none.
+	Sets() SetLibrary
+
 	// Outcome names the result of a call as the contract does: "0" for nil,
-	// "PMEM2_E_MAP_RANGE" for a code, "-EACCES" for an errno.
+	// "PMEMSET_E_PART_EXISTS" for a code of libpmemset, whatever libpmem2 said below,
+	// "PMEM2_E_MAP_RANGE" for one of libpmem2, "-EACCES" for an errno, "(callback)" for
+	// ErrCallback.
 	Outcome(err error) string
 }
 

@@ -9,9 +9,10 @@ import (
 
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
+	"pmemlab/pmemset"
 )
 
-// Go is the subject that this project is about: package pmem2.
+// Go is the subject that this project is about: packages pmem2 and pmemset.
 var Go Subject = goSubject{}
 
 type goSubject struct{}
@@ -76,11 +77,14 @@ func (l goLibrary) NewVMReservation(addr uintptr, size uint64) (Reservation, err
 }
 
 func (goLibrary) Outcome(err error) string {
+	var setCode pmemset.Code
 	var code pmem2.Code
 	var errno syscall.Errno
 	switch {
 	case err == nil:
 		return "0"
+	case errors.As(err, &setCode):
+		return setCode.Symbol()
 	case errors.As(err, &code):
 		return code.Symbol()
 	case errors.As(err, &errno):
@@ -88,6 +92,8 @@ func (goLibrary) Outcome(err error) string {
 			return "-" + name
 		}
 		return "-" + strconv.Itoa(int(errno))
+	case errors.Is(err, ErrCallback):
+		return "(callback)"
 	}
 	return "no code: " + err.Error()
 }

@@ -3,6 +3,7 @@ package pmemset
 import (
 	"errors"
 	"math"
+	"runtime/debug"
 	"syscall"
 	"unsafe"
 
@@ -159,6 +160,33 @@ func (s *Set) DeepFlushRange(addr uintptr, n uint64) error {
 
 // deepFlush flushes [first, last]. The lock keeps the mappings where they are meanwhile.
 func (s *Set) deepFlush(op string, first, last uintptr) error {
+	return s.eachPiece(first, last, func(m *pmem2.Map, addr uintptr, n uint64) error {
+		if err := m.DeepFlushRange(addr, n); err != nil {
+			return fail(op, ErrDeepFlushFail, err, "%d bytes at %#x", n, addr)
+		}
+		return nil
+	})
+}
+
+// flushRemoved is the deep flush of memory that is about to go: as much of it as there
+// is. A bad block in it, whose mapping is to be removed, mustn't end the program.
+func (s *Set) flushRemoved(first, last uintptr) {
+	_ = s.eachPiece(first, last, func(m *pmem2.Map, addr uintptr, n uint64) error {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			if reason := recover(); reason != nil {
+				if _, fault := reason.(interface{ Addr() uintptr }); !fault {
+					panic(reason)
+				}
+			}
+		}()
+		_ = m.DeepFlushRange(addr, n)
+		return nil
+	})
+}
+
+// eachPiece calls f with what of each mapping lies in [first, last], until it fails.
+func (s *Set) eachPiece(first, last uintptr, f func(m *pmem2.Map, addr uintptr, n uint64) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for i := max(s.parts.behind(first)-1, 0); i < len(s.parts) && s.parts[i].addr <= last; i++ {
@@ -167,8 +195,8 @@ func (s *Set) deepFlush(op string, first, last uintptr) error {
 		for _, q := range p.pieces[from:to] {
 			start := max(q.addr, first)
 			end := min(q.addr+uintptr(q.size-1), last)
-			if err := q.m.DeepFlushRange(start, uint64(end-start)+1); err != nil {
-				return fail(op, ErrDeepFlushFail, err, "%d bytes at %#x", uint64(end-start)+1, start)
+			if err := f(q.m, start, uint64(end-start)+1); err != nil {
+				return err
 			}
 		}
 	}

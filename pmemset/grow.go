@@ -88,7 +88,7 @@ func (a *addition) growable() error {
 }
 
 func (a *addition) cannotGrow(cause error, why string) error {
-	return fail(a.op, ErrCannotGrowSourceFile, cause, "from %d bytes to offset %d + length %d: %s", a.size, a.offset, a.length, why)
+	return a.fail(ErrCannotGrowSourceFile, cause, "from %d bytes to offset %d + length %d: %s", a.size, a.offset, a.length, why)
 }
 
 // grow extends the file to offset+length. The function that it returns cuts it back
@@ -98,6 +98,7 @@ func (a *addition) grow() (shrink func(failure error) error, err error) {
 	if err := machine.Ftruncate(fd, to); err != nil {
 		return nil, a.cannotGrow(err, "ftruncate")
 	}
+	operation("%s: %s grown from %d to %d bytes", a.op, a.src.name(), from, to)
 	return func(failure error) error {
 		for range 2 {
 			var st platform.Stat

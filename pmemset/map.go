@@ -43,7 +43,8 @@ const (
 //   - those of pmem2.Source.Size: ErrInvalidFileHandle for a closed descriptor
 //   - ErrMapLengthUnset: there is no length, and nothing at the offset or behind it
 //   - ErrSourceFileIsTooSmall: offset+length is past the end, and the source mustn't
-//     grow; ErrCannotGrowSourceFile: it can't
+//     grow; ErrCannotGrowSourceFile: it can't (what only the kernel can tell of that,
+//     such as a full disk, comes after the place has been found)
 //   - ErrLengthUnaligned: the length is no multiple of the page size
 //   - ErrCannotCoalesceParts: CoalescingFull, and the part can't lie behind the previous
 //     one; ErrCannotFitPartMap: the configured reservation has no room for it;
@@ -145,6 +146,7 @@ func (a *addition) run() (PartDescriptor, error) {
 		return PartDescriptor{}, err
 	}
 	defer s.mu.Unlock()
+	s.sweep()
 	// The size of a file stays what it is from its being read to the end of the call.
 	growing.RLock()
 	unlock := growing.RUnlock
@@ -213,16 +215,16 @@ func (a *addition) mapAt(grow bool) (_ PartDescriptor, err error) {
 	if p != nil && m.Address() != p.end() {
 		// The program has shrunk the configured reservation meanwhile.
 		err = a.cannotCoalesce(nil, "the configured reservation has changed")
-		return PartDescriptor{}, a.leave(undo(err, m))
+		return PartDescriptor{}, a.leave(a.undo(err, m))
 	}
 	g := m.StoreGranularity()
 	if len(s.parts)+s.departing > 0 && g != s.granularity {
-		err = fail(a.op, ErrGranularityMismatch, nil, "the mapping has granularity %v, the set's parts have %v", g, s.granularity)
+		err = a.fail(ErrGranularityMismatch, nil, "the mapping has granularity %v, the set's parts have %v", g, s.granularity)
 	} else {
 		err = a.src.mapped(a.op, a.device, s.settings.acceptable)
 	}
 	if err != nil {
-		return PartDescriptor{}, a.leave(undo(err, m))
+		return PartDescriptor{}, a.leave(a.undo(err, m))
 	}
 	s.granularity, s.machine, s.quiet = g, a.src.machine, a.gen == partsAPI
 	a.addr = m.Address()
@@ -248,7 +250,7 @@ func (a *addition) newMap() (*pmem2.Map, error) {
 		cfg.SetVMReservation(a.spot.region.VMReservation, a.spot.offset),
 	} {
 		if err != nil {
-			return nil, fail(a.op, ErrInvalidPmem2Map, err, "%d bytes from offset %d", a.length, a.offset)
+			return nil, a.fail(ErrInvalidPmem2Map, err, "%d bytes from offset %d", a.length, a.offset)
 		}
 	}
 	m, err := pmem2.NewMap(cfg, a.src.pmem2)
@@ -258,16 +260,18 @@ func (a *addition) newMap() (*pmem2.Map, error) {
 	if a.spot.extends != nil && errors.Is(err, pmem2.ErrMappingExists) {
 		return nil, a.cannotCoalesce(err, "the %d bytes behind the previous part map are taken", a.length)
 	}
-	return nil, fail(a.op, ErrInvalidPmem2Map, err, "%d bytes from offset %d", a.length, a.offset)
+	return nil, a.fail(ErrInvalidPmem2Map, err, "%d bytes from offset %d", a.length, a.offset)
 }
 
-// undo deletes a mapping that a failing call has made. It is tried twice.
-func undo(failure error, m *pmem2.Map) error {
+// undo deletes a mapping that a failing call has made. It is tried twice; then it is the
+// set's to try again.
+func (a *addition) undo(failure error, m *pmem2.Map) error {
 	err := m.Delete()
 	if err != nil {
 		err = m.Delete()
 	}
 	if err != nil && m.Address() != 0 {
+		a.set.strays = append(a.set.strays, m)
 		return leaves(failure, "a mapping of %d bytes at %#x (%v)", m.Size(), m.Address(), err)
 	}
 	return failure

@@ -2,6 +2,7 @@ package pmemset
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"syscall"
 
@@ -37,11 +38,11 @@ func (a *addition) leave(failure error) error {
 			return failure
 		}
 	}
-	if a.spot.fresh && errors.Is(err, pmem2.ErrVMReservationNotEmpty) {
-		return failure // it goes with the mapping that is left behind
-	}
 	if a.spot.fresh {
 		a.set.litter = append(a.set.litter, r)
+	}
+	if errors.Is(err, pmem2.ErrVMReservationNotEmpty) {
+		return failure // it goes after the mapping that is left behind
 	}
 	return leaves(failure, "%d bytes of reserved addresses at %#x (%v)", r.Size(), r.Address(), err)
 }
@@ -82,7 +83,7 @@ func (a *addition) behind(p *part) error {
 	case errors.Is(err, pmem2.ErrMappingExists):
 		return a.cannotCoalesce(err, "the address space behind the previous part map is taken")
 	}
-	return fail(a.op, ErrCannotAllocateInternalStructure, err, "%d bytes of addresses behind the previous part map", missing)
+	return a.fail(ErrCannotAllocateInternalStructure, err, "%d bytes of addresses behind the previous part map", missing)
 }
 
 // cannotCoalesce is the error for a part that can't lie behind the previous one: in a
@@ -93,11 +94,22 @@ func (a *addition) cannotCoalesce(cause error, format string, args ...any) error
 			return a.cannotFit(r)
 		}
 	}
-	return fail(a.op, ErrCannotCoalesceParts, cause, format, args...)
+	return a.fail(ErrCannotCoalesceParts, cause, format, args...)
+}
+
+// fail is an error of the call, unless the spot is one that the part needn't have: then
+// it is a reason to go elsewhere, which only the details of the log tell.
+func (a *addition) fail(code Code, cause error, format string, args ...any) error {
+	if a.spot.extends == nil || a.set.coalescing != CoalescingOpportunistic {
+		return fail(a.op, code, cause, format, args...)
+	}
+	e := &Error{Op: a.op, Code: code, text: fmt.Sprintf(format, args...), cause: cause}
+	detail("%s: not coalesced: %v", a.op, e)
+	return e
 }
 
 func (a *addition) cannotFit(r *region) error {
-	return fail(a.op, ErrCannotFitPartMap, nil, "the configured reservation of %d bytes at %#x has no %d bytes free", r.Size(), r.Address(), a.length)
+	return a.fail(ErrCannotFitPartMap, nil, "the configured reservation of %d bytes at %#x has no %d bytes free", r.Size(), r.Address(), a.length)
 }
 
 // elsewhere finds the spot for a part map of its own: the lowest free place in the

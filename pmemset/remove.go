@@ -26,7 +26,7 @@ func (s *Set) RemovePartMap(p *PartMap) error {
 		return fail(op, ErrPartNotFound, nil, "the part map belongs to another set")
 	}
 	if d := p.Descriptor(); d.Size > 0 {
-		_ = s.deepFlush(op, d.Addr, lastOf(d.Addr, d.Size))
+		s.flushRemoved(d.Addr, lastOf(d.Addr, d.Size))
 	}
 	if err := s.lock(op); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (s *Set) RemoveRange(addr uintptr, n uint64) error {
 		return nil
 	}
 	last := lastOf(addr, n)
-	_ = s.deepFlush(op, addr, last)
+	s.flushRemoved(addr, last)
 	for at, found := addr, false; ; found = true {
 		next, err := s.removeFrom(op, at, last)
 		switch {

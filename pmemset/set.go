@@ -46,6 +46,7 @@ type Set struct {
 	granularity pmem2.Granularity // of all parts, if there is one
 	machine     platform.Platform // of all parts, if there is one
 	configured  *region           // that of the config, or nil
+	strays      []*pmem2.Map      // of calls that failed, which couldn't be deleted yet
 	litter      []*region         // that couldn't be given back yet
 	quiet       bool              // the last part came from a Part: no events of removals
 }
@@ -231,7 +232,8 @@ func (s *Set) trim(r *region) {
 	}
 }
 
-// sweep tries once more to give back regions. mu is held.
+// sweep tries once more to give back what couldn't be given back. mu is held.
 func (s *Set) sweep() {
+	s.strays = slices.DeleteFunc(s.strays, func(m *pmem2.Map) bool { return m.Delete() == nil || m.Address() == 0 })
 	s.litter = slices.DeleteFunc(s.litter, func(r *region) bool { return r.VMReservation.Delete() == nil })
 }

@@ -463,3 +463,58 @@ func TestSearchOrdinaryFile(t *testing.T) {
 		t.Errorf("events %q", *events)
 	}
 }
+
+// TestRemoveBadMedia: a part with a bad block can be removed, though it can't be flushed;
+// the program goes on, and what lies beside it is flushed and stays.
+func TestRemoveBadMedia(t *testing.T) {
+	remove := map[string]func(*Set, PartDescriptor) error{
+		"RemoveRange": func(s *Set, d PartDescriptor) error { return s.RemoveRange(d.Addr, d.Size) },
+		"RemovePartMap": func(s *Set, d PartDescriptor) error {
+			p, err := s.PartMapByAddress(d.Addr)
+			if err != nil {
+				return err
+			}
+			return s.RemovePartMap(p)
+		},
+	}
+	for name, remove := range remove {
+		t.Run(name, func(t *testing.T) {
+			media := newMedia(t)
+			src := media.device()
+			cfg := NewConfig()
+			if err := cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err != nil {
+				t.Fatal(err)
+			}
+			set, err := New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer set.Delete() //nolint:errcheck // it has none
+			where := NewMapConfig(nil)
+			var parts [2]PartDescriptor
+			for i := range parts {
+				if err := errors.Join(where.SetOffset(uint64(i)*2<<20), where.SetLength(2<<20)); err != nil {
+					t.Fatal(err)
+				}
+				if parts[i], err = set.Map(src, where); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := media.dax.AddBadBlock(4096, 512); err != nil {
+				t.Fatal(err)
+			}
+			if err := remove(set, parts[0]); err != nil {
+				t.Errorf("the part with a bad block: %v", err)
+			}
+			if _, err := set.PartMapByAddress(parts[0].Addr); !errors.Is(err, ErrCannotFindPartMap) {
+				t.Errorf("it is still there: %v", err)
+			}
+			if err := set.Persist(parts[1].Bytes()); err != nil {
+				t.Errorf("the other part: %v", err)
+			}
+			if err := remove(set, parts[1]); err != nil {
+				t.Errorf("the other part: %v", err)
+			}
+		})
+	}
+}

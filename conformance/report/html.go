@@ -59,6 +59,8 @@ type view struct {
 	Statuses []Status
 	Runs     []Run
 	Pages    []viewPage
+	// Editions are the labels of those that rows can be chosen by.
+	Editions []string
 	Rows     int
 	// Wide is how wide the page becomes, Narrow how wide a window may be that has
 	// no room for a column for each run; in rem.
@@ -76,6 +78,9 @@ type viewPage struct {
 type viewRow struct {
 	Row
 	Cells []viewCell // one for each run
+	// In are the labels of the editions that the row counts in, separated by line
+	// feeds.
+	In string
 	// Statuses is every status of the row, separated by blanks.
 	Statuses string
 	// Search is what the free text is looked for in, in lower case.
@@ -92,7 +97,7 @@ type viewCell struct {
 func (r Report) view() view {
 	// A column takes 11rem with its gap; the rest is for the text of a row.
 	narrow := 28 + 11*len(r.Runs)
-	v := view{LastLine: r.LastLine(), Statuses: Statuses(), Runs: r.Runs, Wide: max(84, narrow), Narrow: narrow}
+	v := view{LastLine: r.LastLine(), Statuses: Statuses(), Runs: r.Runs, Editions: r.editionLabels(), Wide: max(84, narrow), Narrow: narrow}
 	pageAt := map[string]int{}
 	rowAt := map[string]int{}
 	for i, run := range r.Runs {
@@ -147,6 +152,7 @@ func (r *viewRow) index() {
 			search = append(search, k.Name)
 		}
 	}
+	r.In = strings.Join(r.labels(), "\n")
 	r.Statuses = strings.Join(statuses, " ")
 	r.Search = strings.ToLower(strings.Join(search, " "))
 }

@@ -45,12 +45,13 @@ type Report struct {
 	Runs   []Run  `json:"runs"`
 }
 
-// New returns a report of the runs.
+// New returns a report of the runs, with the sums of their editions.
 func New(runs ...Run) Report {
-	if runs == nil {
-		runs = []Run{}
+	r := Report{Schema: Schema, Runs: append([]Run{}, runs...)}
+	for i := range r.Runs {
+		r.Runs[i].Editions = editionsOf(r.Runs[i].Rows)
 	}
-	return Report{Schema: Schema, Runs: runs}
+	return r
 }
 
 // Run is a subject checked on a target.
@@ -59,7 +60,10 @@ type Run struct {
 	Target       string   `json:"target"`
 	Capabilities []string `json:"capabilities"`
 	Summary      Summary  `json:"summary"`
-	Rows         []Row    `json:"rows"`
+	// Editions are the sums of the libraries that are told by edition. New fills
+	// them in.
+	Editions []Edition `json:"editions,omitempty"`
+	Rows     []Row     `json:"rows"`
 }
 
 // Name is the subject and the target: "go on emulated".

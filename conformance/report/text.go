@@ -3,27 +3,31 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// WriteText writes a line for each page of each run, a line for each row that
-// failed or broke, and a last line with the sums of all runs:
+// WriteText writes a line for each page of each run, or for each edition of a library
+// that is told by edition, a line for each row that failed or broke, and a last line
+// with the sums of all runs, where each row counts once:
 //
 //	conformance: 534 rows, 480 pass, 0 known-divergence, 34 not-applicable, 20 not-supported, 0 fail, 0 error
 func (r Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	width := 0
 	for _, run := range r.Runs {
-		for _, row := range run.Rows {
-			width = max(width, len(row.Page))
+		for _, g := range run.groups() {
+			width = max(width, len(g.name))
 		}
 	}
 	for _, run := range r.Runs {
-		for _, p := range run.byPage() {
-			sum := Summarize(p.rows)
-			fmt.Fprintf(&b, "%s: %-*s  %d of %d rows pass%s\n", run.Name(), width, p.name, sum.Pass, len(p.rows), others(sum))
-			for _, row := range p.rows {
-				if row.Status == Fail || row.Status == Error {
+		told := map[string]bool{} // rows that stand below an edition already
+		for _, g := range run.groups() {
+			sum := Summarize(g.rows)
+			fmt.Fprintf(&b, "%s: %-*s  %d of %d rows pass%s\n", run.Name(), width, g.name, sum.Pass, len(g.rows), others(sum))
+			for _, row := range g.rows {
+				if (row.Status == Fail || row.Status == Error) && !told[row.ID] {
+					told[row.ID] = true
 					fmt.Fprintf(&b, "  %s %s: %s\n", strings.ToUpper(string(row.Status)), row.ID, row.Reason)
 				}
 			}
@@ -58,23 +62,39 @@ func others(sum Summary) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-type page struct {
-	name string
+// group are rows that the text has one line for.
+type group struct {
+	name string // of the page, or the label of the edition
 	rows []Row
 }
 
-// byPage groups the rows of a run by page, in the order in which pages appear.
-func (r Run) byPage() []page {
-	var pages []page
+// groups are the pages of a run, then the editions of a library that is told by edition,
+// in the order in which they appear. A row is in several if it is in several editions.
+func (r Run) groups() []group {
+	var groups []group
 	at := map[string]int{}
-	for _, row := range r.Rows {
-		i, ok := at[row.Page]
-		if !ok {
-			i = len(pages)
-			at[row.Page] = i
-			pages = append(pages, page{name: row.Page})
+	rank := func(row Row) int {
+		if row.labels() == nil {
+			return 0
 		}
-		pages[i].rows = append(pages[i].rows, row)
+		return 1
 	}
-	return pages
+	rows := slices.Clone(r.Rows)
+	slices.SortStableFunc(rows, func(a, b Row) int { return rank(a) - rank(b) })
+	for _, row := range rows {
+		names := row.labels()
+		if names == nil {
+			names = []string{row.Page}
+		}
+		for _, name := range names {
+			i, ok := at[name]
+			if !ok {
+				i = len(groups)
+				at[name] = i
+				groups = append(groups, group{name: name})
+			}
+			groups[i].rows = append(groups[i].rows, row)
+		}
+	}
+	return groups
 }
