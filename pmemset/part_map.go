@@ -2,6 +2,7 @@ package pmemset
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 	"sync/atomic"
 
@@ -84,15 +85,15 @@ type indexEntry struct {
 	part *part
 }
 
-// behind is the index of the first part map that starts above addr.
+// behind is the index of the first part map that starts above addr. What is found
+// decides on no branch, since every second one would be predicted wrong.
 func (x partIndex) behind(addr uintptr) int {
-	low, high := 0, len(x)
-	for low < high {
-		if mid := int(uint(low+high) >> 1); x[mid].addr <= addr {
-			low = mid + 1
-		} else {
-			high = mid
-		}
+	low := 0
+	for n := len(x); n > 0; {
+		half := (n + 1) >> 1
+		_, above := bits.Sub(uint(addr), uint(x[low+half-1].addr), 0) // 1 or 0
+		low += half &^ -int(above)
+		n -= half
 	}
 	return low
 }
