@@ -142,7 +142,7 @@ func setMapCannotGrow(t *T, g Generation) {
 	for _, src := range sources {
 		for _, r := range []struct{ offset, length uint64 }{
 			{math.MaxInt64 - page + 1, page}, {page, math.MaxInt64 - page + 1}, {1 << 62, 1 << 62},
-			{0, 1 << 63}, {page, -page}, {2 * page, -page}, {0, -page},
+			{0, 1 << 62}, {page, 1 << 62}, {0, 1 << 63}, {page, -page}, {2 * page, -page}, {0, -page},
 		} {
 			t.NoSetMap(cannotGrow, g, set, src, r.offset, r.length)
 		}
@@ -155,11 +155,11 @@ func setMapCannotGrow(t *T, g Generation) {
 	t.CheckFileSize(path, 96*kib, "in the end")
 }
 
-// setMapGrowthFails has ftruncate fail.
+// setMapGrowthFails has every call fail that a file can grow by.
 func setMapGrowthFails(t *T, g Generation) {
 	o, dir := t.made(t.Env.File(64*kib)), t.made(t.Env.Directory())
 	for _, errno := range []string{"EFBIG", "ENOSPC", "EIO"} {
-		lib := t.Inject("(" + errno + " (Op ftruncate))").Sets()
+		lib := t.Inject("(" + errno + " (Op fallocate ftruncate))").Sets()
 		file, err := lib.XSourceFromFile(o.Path(), g.Growing())
 		file = t.gotSetSource(file, err, "XSourceFromFile(%s)", o.Path())
 		temporary, err := lib.SourceFromTemporary(dir.Path())

@@ -286,35 +286,37 @@ func setRemoveCoalesced(t *T) {
 }
 
 // eachMemoryFailure calls f once for each call of mmap, munmap and mremap that what f
-// hands to during makes, which fails then with ENOMEM, and at last with none failing.
-// The library is that of a machine of its own each time.
+// hands to during makes: that one fails with ENOMEM, and then, for a library that tries
+// another way, all mmap and mremap from that one on. At last none fails.
 func eachMemoryFailure(t *T, f func(during func(call func() error) error)) {
-	before := t.Lib
-	defer func() { t.Lib = before }()
-	for n := 0; ; n++ {
-		machine := t.Recorded()
-		injected := ""
-		machine.SetHook(func(c fault.Call) {
-			if c.Injected {
-				injected = c.Op.String()
-			}
-		})
-		f(func(call func() error) error {
-			plan, err := fault.Parse(fmt.Sprintf("(ENOMEM (And (Op mmap munmap mremap) (OnIndex %d)))", n))
-			t.suite(err, "parse a fault plan")
-			machine.Set(plan)
-			defer machine.Set()
-			err = call()
-			if injected != "" {
-				t.Note("injected", "%s number %d fails with ENOMEM", injected, n)
-			}
-			return err
-		})
-		if injected == "" {
-			t.Check(n > 0, "nothing was mapped or unmapped")
-			return
+	for _, calls := range []string{"(Op mmap munmap mremap) (OnIndex %d)", "(Op mmap mremap) (FromIndex %d)"} {
+		n := 0
+		for memoryFailure(t, fmt.Sprintf(calls, n), f) {
+			n++
 		}
+		t.Check(n > 0, "nothing was mapped or unmapped")
 	}
+}
+
+// memoryFailure is one round of eachMemoryFailure, on a machine of its own. It reports
+// whether a call has failed.
+func memoryFailure(t *T, calls string, f func(during func(call func() error) error)) (failed bool) {
+	defer func(before Library) { t.Lib = before }(t.Lib)
+	machine := t.Recorded()
+	machine.SetHook(func(c fault.Call) {
+		if c.Injected && !failed {
+			failed = true
+			t.Note("injected", "ENOMEM: %v, of %s", c.Op, calls)
+		}
+	})
+	f(func(call func() error) error {
+		plan, err := fault.Parse("(ENOMEM (And " + calls + "))")
+		t.suite(err, "parse a fault plan")
+		machine.Set(plan)
+		defer machine.Set()
+		return call()
+	})
+	return failed
 }
 
 // setRemoveFails removes a part map with one system call failing, for each that there

@@ -325,6 +325,12 @@ func shutdownEventsCoalesced(t *T) {
 		of(t.Events(set, events, "PART_ADD A 4M", "SDS_UPDATE usc 12 ref 5"), two)
 		t.Must(set.RemovePartMap(t.at(set, whole.Addr)), "RemovePartMap() of two mappings")
 		of(t.Events(set, events, "PART_REMOVE A 4M", "SDS_UPDATE usc 12 ref 0", "SDS_UPDATE usc 12 ref 4"), one, two)
+		for _, src := range []SetSource{two, one, two} {
+			r.accepts(set, src, nil, 0)
+		}
+		events.Take()
+		t.Delete(set)
+		of(t.Events(set, events, "SDS_UPDATE usc 12 ref 5", "SDS_UPDATE usc 12 ref 0", "SDS_UPDATE usc 12 ref 4"), two, one, two)
 	})
 }
 

@@ -272,6 +272,18 @@ func stateAlreadyOpen(t *T) {
 		t.Must(set.RemovePartMap(t.at(set, second.Addr)), "RemovePartMap() of the second part")
 		r.accepts(set, src, &state, pmemset.PartStateOKButAlreadyOpen)
 
+		// Mappings from before it had an SDS count, as long as they are there.
+		src = r.plain()
+		set, _ = r.setOf(allState)
+		early := t.SetMap(Release112, set, src, 0, sdsPart)
+		t.Must(src.SetSDS(r.sds(knownUSC, 1), &state), "SetSDS() of a source that is mapped")
+		d := r.accepts(set, src, &state, pmemset.PartStateOKButAlreadyOpen)
+		t.Must(set.RemoveRange(d.Addr, 1), "RemoveRange() of the part with an SDS")
+		d = r.accepts(set, src, &state, pmemset.PartStateOKButAlreadyOpen)
+		t.Must(set.RemoveRange(early.Addr, 1), "RemoveRange() of the part from before")
+		t.Must(set.RemoveRange(d.Addr, 1), "RemoveRange() of the last part")
+		r.accepts(set, src, &state, pmemset.PartStateOKButInterrupted)
+
 		// Of one that was interrupted, too, and no longer than it is mapped.
 		src = r.source(r.sds(knownUSC, 1), &state)
 		set, _ = r.setOf(allState)
@@ -279,7 +291,7 @@ func stateAlreadyOpen(t *T) {
 		r.accepts(set, src, &state, pmemset.PartStateOKButAlreadyOpen)
 		t.Delete(set)
 		set, _ = r.setOf(allState)
-		d := r.accepts(set, src, &state, pmemset.PartStateOKButInterrupted)
+		d = r.accepts(set, src, &state, pmemset.PartStateOKButInterrupted)
 		t.Must(set.RemoveRange(d.Addr, 1), "RemoveRange() of the part")
 		r.accepts(set, src, &state, pmemset.PartStateOKButInterrupted)
 	})

@@ -70,7 +70,25 @@ func deletesPrepared(maps []*pmem2.Map) func() (string, error) {
 	}
 }
 
+func deletesThree(s *stage) func() (string, error) {
+	return deletesPrepared(s.sideBySide(1, 2, 1))
+}
+
+// deletesReserved is a call of Delete for a map in a reservation.
+func deletesReserved(s *stage) func() (string, error) {
+	m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
+	return func() (string, error) { return done(m.Delete()) }
+}
+
 func done(err error) (string, error) { return "done", err }
+
+// noMappingLeft is a process with as many mappings as the kernel allows: what would be one
+// more is refused, what takes the place of others isn't. With fewMappingsLeft there are a
+// few to go: mremap, which may need some for a moment, is refused all the same.
+const (
+	noMappingLeft   = "(ENOMEM (Or (Op mremap) (And (Op mmap) (Not (Flags MAP_FIXED)) (Not (Flags MAP_FIXED_NOREPLACE)))))"
+	fewMappingsLeft = "(ENOMEM (Op mremap))"
+)
 
 var (
 	emuDefault = emu.Config{}
@@ -195,15 +213,10 @@ var operations = []operation{
 		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Delete()) }
 	}},
-	{name: "Map.Delete, reservation", setup: func(s *stage) func() (string, error) {
-		m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
-		return func() (string, error) { return done(m.Delete()) }
-	}},
-	{name: "Map.Delete, reservation, mremap fails", given: "(ENOMEM (Op mremap))", setup: func(s *stage) func() (string, error) {
-		s.faults.Set()
-		m := s.newMap(inReservation(s, page), s.source(s.file(pageCache, page)))
-		return func() (string, error) { return done(m.Delete()) }
-	}},
+	{name: "Map.Delete, reservation", setup: deletesReserved},
+	{name: "Map.Delete, reservation, mremap fails", given: "(EAGAIN (Op mremap))", setup: deletesReserved},
+	{name: "Map.Delete, reservation, no mapping left", given: noMappingLeft, setup: deletesReserved},
+	{name: "Map.Delete, reservation, few mappings left", given: fewMappingsLeft, setup: deletesReserved},
 	{name: "PrepareDelete, Cancel", setup: func(s *stage) func() (string, error) {
 		maps := s.sideBySide(1)
 		return func() (string, error) {
@@ -217,13 +230,10 @@ var operations = []operation{
 	{name: "PrepareDelete, Commit", setup: func(s *stage) func() (string, error) {
 		return deletesPrepared(s.sideBySide(1))
 	}},
-	{name: "PrepareDelete, Commit, three maps", setup: func(s *stage) func() (string, error) {
-		return deletesPrepared(s.sideBySide(1, 2, 1))
-	}},
-	{name: "PrepareDelete, Commit, mremap fails", given: "(ENOMEM (Op mremap))", setup: func(s *stage) func() (string, error) {
-		s.faults.Set()
-		return deletesPrepared(s.sideBySide(1, 2, 1))
-	}},
+	{name: "PrepareDelete, Commit, three maps", setup: deletesThree},
+	{name: "PrepareDelete, Commit, mremap fails", given: "(EAGAIN (Op mremap))", setup: deletesThree},
+	{name: "PrepareDelete, Commit, no mapping left", given: noMappingLeft, setup: deletesThree},
+	{name: "PrepareDelete, Commit, few mappings left", given: fewMappingsLeft, setup: deletesThree},
 	{name: "Persist, page cache", setup: func(s *stage) func() (string, error) {
 		m := s.newMap(config(pmem2.GranularityPage), s.source(s.file(pageCache, page)))
 		return func() (string, error) { return done(m.Persist(m.Bytes())) }

@@ -34,6 +34,8 @@ func kindOf(c fault.Call) string {
 	switch {
 	case c.Op == fault.OpMmap && c.Flags&platform.MapFixedNoreplace != 0:
 		return "mmap of a placeholder, fixed"
+	case c.Op == fault.OpMmap && c.Flags&platform.MapNoreserve != 0 && c.Flags&platform.MapFixed != 0:
+		return "mmap of a placeholder over maps"
 	case c.Op == fault.OpMmap && c.Flags&platform.MapNoreserve != 0:
 		return "mmap of a placeholder"
 	case c.Op == fault.OpMmap && c.Flags&platform.MapSync != 0:
@@ -68,6 +70,7 @@ var errnosOf = map[string]string{
 	"mmap of anonymous memory":          "EAGAIN EINVAL ENFILE ENOMEM EPERM",
 	"mmap of a placeholder":             "EAGAIN EINVAL ENOMEM EPERM",
 	"mmap of a placeholder, fixed":      "EAGAIN EEXIST EINVAL ENOMEM EPERM",
+	"mmap of a placeholder over maps":   "EAGAIN EINVAL ENOMEM EPERM",
 	"munmap":                            "EINVAL ENOMEM",
 	"mremap":                            "EAGAIN EFAULT EINVAL ENOMEM",
 	"msync":                             "EBUSY EINVAL EIO ENOMEM",
@@ -127,7 +130,9 @@ func TestFaultSweep(t *testing.T) {
 			if len(calls) != 0 && slices.Contains(asksNothing, op.name) {
 				t.Errorf("is in asksNothing and makes %d platform calls", len(calls))
 			}
+			nth := map[string]int{}
 			for _, c := range calls {
+				nth[kindOf(c)]++
 				if c.Injected {
 					continue // the given fault
 				}
@@ -136,8 +141,12 @@ func TestFaultSweep(t *testing.T) {
 					t.Errorf("call %v: errnosOf has no %q", c, kindOf(c))
 				}
 				for name := range strings.FieldsSeq(errnos) {
-					key := op.name + ": " + kindOf(c) + ": " + name
+					key := fmt.Sprintf("%s: %s#%d: %s", op.name, kindOf(c), nth[kindOf(c)], name)
 					want, ok := table[key]
+					if !ok {
+						key = op.name + ": " + kindOf(c) + ": " + name
+						want, ok = table[key]
+					}
 					if !ok {
 						t.Errorf("faultTable lacks %s", key)
 						continue

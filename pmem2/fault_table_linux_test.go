@@ -6,7 +6,8 @@ import (
 )
 
 // faultTable says for each operation, platform call and errno what must come.
-// Below the operation, a line for each kind of call:
+// Below the operation, a line for each kind of call, or for the n-th call of a kind, "#n",
+// which comes first:
 //
 //	EBADF EIO = PMEM2_E_NOSUPP    reported as that; "errno" is the errno itself
 //	EINVAL ~ PAGE                 tolerated, with that result
@@ -142,30 +143,48 @@ Map.Delete
 	munmap: EINVAL ENOMEM = errno
 
 Map.Delete, reservation
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	mremap: EAGAIN EFAULT EINVAL ENOMEM = errno
 
 Map.Delete, reservation, mremap fails
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	munmap: EINVAL ENOMEM rollback
-	mmap of a placeholder, fixed: EEXIST = ENOMEM; EAGAIN EINVAL ENOMEM EPERM rollback
+	mmap of a placeholder, fixed: EEXIST = EAGAIN; EAGAIN EINVAL ENOMEM EPERM rollback
+
+Map.Delete, reservation, no mapping left
+	mmap of a placeholder over maps: EAGAIN EINVAL ENOMEM EPERM = errno
+
+Map.Delete, reservation, few mappings left
+	mmap of a placeholder#1: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
+	mmap of a placeholder#2: ENOMEM ~ done; EAGAIN EINVAL EPERM = ENOMEM
+	munmap: EINVAL ENOMEM ~ done
+	mmap of a placeholder over maps: EAGAIN EINVAL ENOMEM EPERM = errno
 
 PrepareDelete, Cancel
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	munmap: EINVAL ENOMEM ~ done
 
 PrepareDelete, Commit
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	mremap: EAGAIN EFAULT EINVAL ENOMEM = errno
 
 PrepareDelete, Commit, three maps
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	mremap: EAGAIN EFAULT EINVAL ENOMEM = errno
 
 PrepareDelete, Commit, mremap fails
-	mmap of a placeholder: EAGAIN EINVAL ENOMEM EPERM = errno
+	mmap of a placeholder: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
 	munmap: EINVAL ENOMEM rollback
-	mmap of a placeholder, fixed: EEXIST = ENOMEM; EAGAIN EINVAL ENOMEM EPERM rollback
+	mmap of a placeholder, fixed: EEXIST = EAGAIN; EAGAIN EINVAL ENOMEM EPERM rollback
+
+PrepareDelete, Commit, no mapping left
+	mmap of a placeholder over maps: EAGAIN EINVAL ENOMEM EPERM = errno
+
+PrepareDelete, Commit, few mappings left
+	mmap of a placeholder#1: ENOMEM ~ done; EAGAIN EINVAL EPERM = errno
+	mmap of a placeholder#2: ENOMEM ~ done; EAGAIN EINVAL EPERM = ENOMEM
+	munmap: EINVAL ENOMEM ~ done
+	mmap of a placeholder over maps: EAGAIN EINVAL ENOMEM EPERM = errno
 
 Persist, page cache
 	msync: EBUSY EINVAL EIO ENOMEM = errno

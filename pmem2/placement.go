@@ -38,9 +38,9 @@ func place(op string, machine platform.Platform, fresh, target uintptr, n uint64
 // putPlaceholderBack replaces the mapping at target by a placeholder, in the same
 // two steps. Unless it says that the mapping is gone, the mapping stands.
 func putPlaceholderBack(op string, machine platform.Platform, target uintptr, n uint64) (gone bool, err error) {
-	fresh, err := mmapPlaceholder(machine, 0, n, 0)
+	fresh, err := newPlaceholder(op, machine, n)
 	if err != nil {
-		return false, failErrno(op, err, "mmap of a placeholder of %d bytes", n)
+		return false, err
 	}
 	return movePlaceholder(op, machine, fresh, target, n)
 }

@@ -46,13 +46,16 @@ func (r *VMReservation) FindFree(length, alignment uint64) (offset uint64, ok bo
 		if !remembered && (behind || gapEnd >= at && gapEnd-at >= s.length) {
 			s.from, remembered = uintptr(at), true // later searches start here
 		}
-		if start := roundUp(at, alignment); start <= gapEnd && gapEnd-start >= length {
+		// At the top of the address space rounding up wraps round.
+		if start := roundUp(at, alignment); start >= at && start <= gapEnd && gapEnd-start >= length {
 			return start - uint64(r.addr), true
 		}
 		if behind {
 			return 0, false
 		}
-		at = uint64(registry.maps[i].addr) + registry.maps[i].reserved
+		if at = uint64(registry.maps[i].lastByte()) + 1; at == 0 {
+			return 0, false // the map reaches to the top of the address space
+		}
 	}
 }
 

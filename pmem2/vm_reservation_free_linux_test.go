@@ -165,3 +165,32 @@ func TestFindFreeRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestFindFreeBelowTheTop: a map that the program has made itself can reach to the last
+// byte of the address space, or nearly. What lies behind its end isn't free: what wraps
+// round would hand out an offset outside the reservation.
+func TestFindFreeBelowTheTop(t *testing.T) {
+	const size, before = 1 << 20, 64 << 10
+	s := newStage(t, emu.Config{})
+	src := s.source(s.file(pageCache, size))
+	for _, short := range []uint64{0, 1, 4096} { // of the top
+		r := s.reservation(size)
+		at := r.Address() + before
+		m, err := pmem2.MapFromExisting(src, at, -uint64(at)-short, pmem2.GranularityPage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, length := range []uint64{before + 4096, 2 * before, size, before, 4096, 2 * before, before + 1, 1} {
+			offset, ok := r.FindFree(length, 4096)
+			if want := length <= before; ok != want || offset != 0 {
+				t.Errorf("%d bytes below a map that ends %d bytes below the top: got %#x, %t, want 0, %t", length, short, offset, ok, want)
+			}
+		}
+		if err := m.Delete(); err != nil {
+			t.Fatal(err)
+		}
+		if offset, ok := r.FindFree(size, 4096); !ok || offset != 0 {
+			t.Errorf("all of it, when the map is gone: got %#x, %t", offset, ok)
+		}
+	}
+}

@@ -158,7 +158,7 @@ func (s *Set) DeepFlushRange(addr uintptr, n uint64) error {
 	return s.deepFlush(op, addr, lastOf(addr, n))
 }
 
-// deepFlush flushes [first, last]. The lock keeps the mappings where they are meanwhile.
+// deepFlush flushes [first, last].
 func (s *Set) deepFlush(op string, first, last uintptr) error {
 	return s.eachPiece(first, last, func(m *pmem2.Map, addr uintptr, n uint64) error {
 		if err := m.DeepFlushRange(addr, n); err != nil {
@@ -185,22 +185,36 @@ func (s *Set) flushRemoved(first, last uintptr) {
 	})
 }
 
-// eachPiece calls f with what of each mapping lies in [first, last], until it fails.
+// eachPiece calls f with what of each mapping lies in [first, last], until it fails. No
+// mapping goes meanwhile.
 func (s *Set) eachPiece(first, last uintptr, f func(m *pmem2.Map, addr uintptr, n uint64) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for i := max(s.parts.behind(first)-1, 0); i < len(s.parts) && s.parts[i].addr <= last; i++ {
-		p := s.parts[i].part
-		from, to := p.overlapping(first, last)
-		for _, q := range p.pieces[from:to] {
-			start := max(q.addr, first)
-			end := min(q.addr+uintptr(q.size-1), last)
-			if err := f(q.m, start, uint64(end-start)+1); err != nil {
-				return err
-			}
+	s.flushing.RLock()
+	defer s.flushing.RUnlock()
+	for _, q := range s.piecesIn(first, last) {
+		start := max(q.addr, first)
+		end := min(q.addr+uintptr(q.size-1), last)
+		if err := f(q.m, start, uint64(end-start)+1); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// piecesIn are the mappings with a byte in [first, last], those of departing parts last.
+func (s *Set) piecesIn(first, last uintptr) (pieces []piece) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	add := func(p *part) {
+		from, to := p.overlapping(first, last)
+		pieces = append(pieces, p.pieces[from:to]...)
+	}
+	for i := max(s.parts.behind(first)-1, 0); i < len(s.parts) && s.parts[i].addr <= last; i++ {
+		add(s.parts[i].part)
+	}
+	for _, p := range s.departing {
+		add(p)
+	}
+	return pieces
 }
 
 // silent is for the fast path: a set with no callback, and no log of calls.

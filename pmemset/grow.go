@@ -1,8 +1,10 @@
 package pmemset
 
 import (
+	"errors"
 	"math"
 	"sync"
+	"syscall"
 
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
@@ -10,7 +12,8 @@ import (
 
 // growing is held for writing while a file grows, until the mapping that it grows for
 // is made or the file is cut back, and for reading by every other map call from reading
-// the size on: no mapping can end up behind the end of a file.
+// the size on, and by transfers: no mapping and no byte can end up behind the end of a
+// file.
 var growing sync.RWMutex
 
 // measure reads the source's size and alignment, settles the length and says whether
@@ -64,9 +67,16 @@ func (a *addition) mayGrow() bool {
 	}
 }
 
+// addressSpace is how many bytes of addresses a program can have, with five levels of
+// page tables.
+const addressSpace = 1 << 56
+
 // growable refuses what can be known beforehand not to grow.
 func (a *addition) growable() error {
 	machine, fd := a.src.machine, a.src.fd
+	if a.length > addressSpace {
+		return a.cannotGrow(nil, "more than any address space holds")
+	}
 	if a.length > math.MaxInt64 || a.offset > math.MaxInt64-a.length {
 		return a.cannotGrow(nil, "above 2^63-1")
 	}
@@ -94,14 +104,34 @@ func (a *addition) cannotGrow(cause error, why string) error {
 // grow extends the file to offset+length. The function that it returns cuts it back
 // after a failure, unless somebody else has changed its size since.
 func (a *addition) grow() (shrink func(failure error) error, err error) {
-	machine, fd, from, to := a.src.machine, a.src.fd, int64(a.size), int64(a.offset+a.length)
-	if err := machine.Ftruncate(fd, to); err != nil {
-		return nil, a.cannotGrow(err, "ftruncate")
+	machine, fd, to := a.src.machine, a.src.fd, int64(a.offset+a.length)
+	st, err := machine.Fstat(fd)
+	if err != nil {
+		return nil, a.cannotGrow(err, "fstat")
+	}
+	// Unlike ftruncate, fallocate can't cut off what another program appends meanwhile.
+	if st.Size < to {
+		err = machine.Fallocate(fd, 0, to-1, 1)
+		if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+			if st, err = machine.Fstat(fd); err == nil && st.Size < to {
+				err = machine.Ftruncate(fd, to)
+			}
+		}
+	}
+	if err != nil {
+		return nil, a.cannotGrow(err, "extending the file")
+	}
+	from := st.Size
+	switch {
+	case from < to:
+	case a.uncut != nil: // the attempt before couldn't cut it back
+		return a.uncut, nil
+	default: // another program has made it grow
+		return func(failure error) error { return failure }, nil
 	}
 	operation("%s: %s grown from %d to %d bytes", a.op, a.src.name(), from, to)
-	return func(failure error) error {
+	shrink = func(failure error) error {
 		for range 2 {
-			var st platform.Stat
 			if st, err = machine.Fstat(fd); err == nil {
 				if st.Size != to {
 					return failure
@@ -112,6 +142,8 @@ func (a *addition) grow() (shrink func(failure error) error, err error) {
 				return failure
 			}
 		}
+		a.uncut = shrink
 		return leaves(failure, "the file has grown from %d to %d bytes (%v)", from, to, err)
-	}, nil
+	}
+	return shrink, nil
 }

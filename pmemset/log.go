@@ -78,12 +78,23 @@ func (l *debugLogger) printf(level int, format string, args ...any) {
 }
 
 // listens reports whether anyone wants what is logged at level.
-func listens(level int) bool { return debugLog.level >= level || logger.Load() != nil }
+func listens(level int) bool {
+	if debugLog.level >= level {
+		return true
+	}
+	l := logger.Load()
+	return l != nil && l.Enabled(context.Background(), severities[level])
+}
+
+// severities are those of the levels.
+var severities = [...]slog.Level{
+	logErrors: slog.LevelError, logOperations: slog.LevelInfo, logCalls: slog.LevelDebug, logDetails: slog.LevelDebug,
+}
 
 // called logs that a function was called with what it can work on.
 func called(op string) {
 	if listens(logCalls) {
-		tell(logCalls, slog.LevelDebug, "%s", op)
+		tell(logCalls, "%s", op)
 	}
 }
 
@@ -91,24 +102,24 @@ func called(op string) {
 // even that is too much, ask listens first.
 func operation(format string, args ...any) {
 	if listens(logOperations) {
-		tell(logOperations, slog.LevelInfo, format, args...)
+		tell(logOperations, format, args...)
 	}
 }
 
 // detail logs how a decision was made, as operation does.
 func detail(format string, args ...any) {
 	if listens(logDetails) {
-		tell(logDetails, slog.LevelDebug, format, args...)
+		tell(logDetails, format, args...)
 	}
 }
 
-func tell(level int, severity slog.Level, format string, args ...any) {
+func tell(level int, format string, args ...any) {
 	if debugLog.level >= level {
 		debugLog.printf(level, format, args...)
 	}
 	ctx := context.Background()
-	if l := logger.Load(); l != nil && l.Enabled(ctx, severity) {
-		l.LogAttrs(ctx, severity, fmt.Sprintf(format, args...))
+	if l := logger.Load(); l != nil && l.Enabled(ctx, severities[level]) {
+		l.LogAttrs(ctx, severities[level], fmt.Sprintf(format, args...))
 	}
 }
 

@@ -197,3 +197,57 @@ func TestLogAllocations(t *testing.T) {
 		t.Errorf("%v allocations with arguments", n)
 	}
 }
+
+// TestErrorLogAllocations: a logger that wants errors alone costs the data path nothing.
+// What it would cost is an allocation per store.
+func TestErrorLogAllocations(t *testing.T) {
+	if debugLog.level != 0 {
+		t.Skip("PMEMSET_DEBUG is set")
+	}
+	t.Setenv("PMEM2_FORCE_GRANULARITY", "CACHE_LINE") // or it would be system calls
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	src, err := SourceFromFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Delete() //nolint:errcheck // it has none
+	cfg := NewConfig()
+	if err := cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err != nil {
+		t.Fatal(err)
+	}
+	set, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Delete() //nolint:errcheck // it has none
+	d, err := set.Map(src, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &records{level: slog.LevelError}
+	SetLogger(slog.New(h))
+	defer SetLogger(nil)
+	b := d.Bytes()
+	for name, work := range map[string]func() error{
+		"Persist": func() error { return set.Persist(b[:64]) },
+		"Flush":   func() error { return set.Flush(b[:64]) },
+		"Drain":   set.Drain,
+		"Memcpy":  func() error { return set.Memcpy(b[:64], b[64:128], 0) },
+		"Memmove": func() error { return set.Memmove(b[:64], b[32:96], 0) },
+		"Memset":  func() error { return set.Memset(b[:64], 1, 0) },
+	} {
+		if n := testing.AllocsPerRun(100, func() { err = errors.Join(work()) }); n != 0 || err != nil {
+			t.Errorf("%s: %v allocations, want none; %v", name, n, err)
+		}
+	}
+	if lines := h.lines(); len(lines) > 0 {
+		t.Errorf("logged: %q", lines)
+	}
+	_ = set.RemoveRange(1, 1)
+	if lines := h.lines(); len(lines) != 1 {
+		t.Errorf("an error is logged as %q", lines)
+	}
+}

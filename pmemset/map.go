@@ -24,16 +24,19 @@ const (
 //
 // A length of 0 is everything from the offset to the end of the source. A source that
 // ends before offset+length grows to there, unless it is a file with
-// SourceFileDoNotGrow. (Growing a file isn't safe against other processes that do so at
-// the same time.) If the source has shutdown data (SetSDS) or looks for bad blocks
+// SourceFileDoNotGrow. Growing cuts off nothing that another program appends, but on file
+// systems without fallocate(2). If the call then fails the file is cut back; what another
+// program has appended between the two, without the file becoming longer by it than it
+// has grown, or in the very moment of the cut, is lost.
+//
+// If the source has shutdown data (SetSDS) or looks for bad blocks
 // (SetBadBlockDetection), that comes first. At the end there is an EventPartAdd and, for
 // a source with shutdown data, an EventSDSUpdate.
 //
 // A failing call leaves everything as it was, the size of the file included. Errors;
 // where several things are wrong, the first of these:
 //   - EINVAL: the set or cfg is nil (but not cfg as nil itself), empty or has been deleted
-//   - ErrInvalidSourceType: the source is nil or has been deleted, or lives on another
-//     machine than the set's parts
+//   - ErrInvalidSourceType: the source is nil or has been deleted
 //   - of a source with shutdown data: ErrSDSNoSupp, ErrSDSDeviceIDLenTooBig, those of
 //     pmem2 for reading them; ErrUndesirablePartState: the state, which is stored all
 //     the same, isn't acceptable
@@ -45,6 +48,7 @@ const (
 //   - ErrSourceFileIsTooSmall: offset+length is past the end, and the source mustn't
 //     grow; ErrCannotGrowSourceFile: it can't (what only the kernel can tell of that,
 //     such as a full disk, comes after the place has been found)
+//   - ErrInvalidSourceType: the source lives on another machine than the set's parts
 //   - ErrLengthUnaligned: the length is no multiple of the page size
 //   - ErrCannotCoalesceParts: CoalescingFull, and the part can't lie behind the previous
 //     one; ErrCannotFitPartMap: the configured reservation has no room for it;
@@ -65,7 +69,7 @@ func (s *Set) Map(src *Source, cfg *MapConfig) (PartDescriptor, error) {
 			return PartDescriptor{}, err
 		}
 	}
-	return s.mapSource(op, src, final, m.offset, m.length)
+	return s.mapSource(op, src, final, m.offset, m.length, nil)
 }
 
 // Map is pmemset_map(3) before release 1.12: it maps the source into the set that cfg
@@ -87,11 +91,12 @@ func Map(src *Source, cfg *MapConfig) (PartDescriptor, error) {
 	if err := m.set.usable(op); err != nil {
 		return PartDescriptor{}, err
 	}
-	return m.set.mapSource(op, src, mapAPI, m.offset, m.length)
+	return m.set.mapSource(op, src, mapAPI, m.offset, m.length, nil)
 }
 
-// mapSource is a map call of any generation.
-func (s *Set) mapSource(op string, src *Source, gen generation, offset, length uint64) (PartDescriptor, error) {
+// mapSource is a map call of any generation. Before its events it calls mapped, if that
+// isn't nil: a callback can do anything, panic included.
+func (s *Set) mapSource(op string, src *Source, gen generation, offset, length uint64, mapped func()) (PartDescriptor, error) {
 	if !src.acquire() {
 		return PartDescriptor{}, fail(op, ErrInvalidSourceType, nil, "the source is nil or has been deleted")
 	}
@@ -112,14 +117,17 @@ func (s *Set) mapSource(op string, src *Source, gen generation, offset, length u
 		return PartDescriptor{}, err
 	}
 	operation("%s: %d bytes from offset %d mapped at %#x", op, a.length, a.offset, a.addr)
+	if mapped != nil {
+		mapped()
+	}
+	if device.known {
+		defer s.announceSDS(src) // behind the other event
+	}
 	if s.listening() {
 		s.tell(&Event{
 			Type: EventPartAdd, Addr: whole.Addr, Len: whole.Size,
 			Added: PartDescriptor{Addr: a.addr, Size: a.length}, PMem2Source: src.pmem2,
 		})
-	}
-	if device.known {
-		s.announceSDS(src)
 	}
 	return whole, nil
 }
@@ -137,6 +145,10 @@ type addition struct {
 	size           uint64 // that the source has
 	spot           spot
 	addr           uintptr // where the mapping lies in the end
+
+	// uncut is what cuts the file back to the size that it had, if an attempt that failed
+	// couldn't; else nil.
+	uncut func(failure error) error
 }
 
 // run maps the source, and tells the part map as it is then.
@@ -163,7 +175,7 @@ func (a *addition) run() (PartDescriptor, error) {
 	if err != nil {
 		return PartDescriptor{}, err
 	}
-	if len(s.parts)+s.departing > 0 && s.machine != a.src.machine {
+	if len(s.parts)+len(s.departing) > 0 && s.machine != a.src.machine {
 		return PartDescriptor{}, fail(a.op, ErrInvalidSourceType, nil, "the source lives on another machine than the set's parts")
 	}
 	if page := a.src.machine.PageSize(); a.length%page != 0 {
@@ -218,7 +230,7 @@ func (a *addition) mapAt(grow bool) (_ PartDescriptor, err error) {
 		return PartDescriptor{}, a.leave(a.undo(err, m))
 	}
 	g := m.StoreGranularity()
-	if len(s.parts)+s.departing > 0 && g != s.granularity {
+	if len(s.parts)+len(s.departing) > 0 && g != s.granularity {
 		err = a.fail(ErrGranularityMismatch, nil, "the mapping has granularity %v, the set's parts have %v", g, s.granularity)
 	} else {
 		err = a.src.mapped(a.op, a.device, s.settings.acceptable)

@@ -93,8 +93,9 @@ func (c *MapConfig) SetOffset(offset uint64) error {
 }
 
 // SetLength is pmemset_map_config_set_length(3): how many bytes to map. Any value is
-// taken; mapping wants a multiple of the source's alignment. 0, the default, is the
-// size of the source. It fails only on a nil or deleted config (EINVAL).
+// taken; mapping wants a multiple of the source's alignment. 0, the default, is
+// everything from the offset to the end of the source; see the function Map for sources
+// that grow. It fails only on a nil or deleted config (EINVAL).
 func (c *MapConfig) SetLength(length uint64) error {
 	return c.change("SetLength", func(s *mapSettings) error {
 		s.length = length

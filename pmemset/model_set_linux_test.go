@@ -189,7 +189,7 @@ func (s *modelSet) plan(gen modelGeneration, src *modelSource, offset, length ui
 	switch {
 	case grows && !mayGrow:
 		return modelFails(tooSmall)
-	case grows && (src.readOnly || length > math.MaxInt64-offset):
+	case grows && (src.readOnly || length > 1<<56 || length > math.MaxInt64-offset):
 		return modelFails(pmemset.ErrCannotGrowSourceFile)
 	case length%modelPage != 0:
 		return modelFails(pmemset.ErrLengthUnaligned)

@@ -62,11 +62,7 @@ func (p *Part) Map() (PartDescriptor, error) {
 	if err := p.set.usable(op); err != nil {
 		return PartDescriptor{}, err
 	}
-	whole, err := p.set.mapSource(op, p.src, partsAPI, p.offset, p.length)
-	if err == nil {
-		next = partConsumed
-	}
-	return whole, err
+	return p.set.mapSource(op, p.src, partsAPI, p.offset, p.length, func() { next = partConsumed })
 }
 
 // Delete is pmemset_part_delete(3), for a part that isn't mapped. It returns nil always:

@@ -29,7 +29,7 @@ func (d PartDescriptor) Bytes() []byte {
 type part struct {
 	set    *Set
 	region *region
-	refs   atomic.Int32 // handles that haven't been dropped; grows under Set.mu only
+	refs   atomic.Int64 // handles that haven't been dropped; grows under Set.mu only
 
 	// The rest is under Set.mu.
 	addr   uintptr
@@ -232,7 +232,7 @@ func (p *PartMap) Descriptor() PartDescriptor {
 	}
 	q.set.mu.RLock()
 	defer q.set.mu.RUnlock()
-	if q.gone {
+	if q.gone || q.set.deleted.Load() {
 		return PartDescriptor{}
 	}
 	return q.descriptor()

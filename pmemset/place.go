@@ -109,6 +109,9 @@ func (a *addition) fail(code Code, cause error, format string, args ...any) erro
 }
 
 func (a *addition) cannotFit(r *region) error {
+	if r.Size() == 0 {
+		return a.fail(ErrCannotFitPartMap, nil, "the configured reservation has been deleted")
+	}
 	return a.fail(ErrCannotFitPartMap, nil, "the configured reservation of %d bytes at %#x has no %d bytes free", r.Size(), r.Address(), a.length)
 }
 

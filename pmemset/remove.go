@@ -1,6 +1,10 @@
 package pmemset
 
-import "pmemlab/pmem2"
+import (
+	"slices"
+
+	"pmemlab/pmem2"
+)
 
 // RemovePartMap is pmemset_remove_part_map(3): it removes the whole part map that p is
 // the only reference to, and drops p. A deep flush comes first, whose result doesn't
@@ -28,20 +32,20 @@ func (s *Set) RemovePartMap(p *PartMap) error {
 	if d := p.Descriptor(); d.Size > 0 {
 		s.flushRemoved(d.Addr, lastOf(d.Addr, d.Size))
 	}
-	if err := s.lock(op); err != nil {
+	if err := s.lockForRemoval(op); err != nil {
 		return err
 	}
 	if q.gone {
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return fail(op, ErrPartNotFound, nil, "the part map isn't in the set any more")
 	}
 	if refs := q.refs.Load(); refs > 1 {
 		at := q.addr
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return fail(op, ErrPartMapPossibleUseAfterDrop, nil, "the part map at %#x has %d references", at, refs)
 	}
 	if !p.dropped.CompareAndSwap(false, true) {
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return invalid(op, "the part map has been dropped")
 	}
 	removed := false
@@ -110,18 +114,18 @@ func (s *Set) hushed() bool {
 // removeFrom removes what lies in [first, last] of the lowest part map that has
 // something there. next is where that one ended; 0 if there was none.
 func (s *Set) removeFrom(op string, first, last uintptr) (next uintptr, err error) {
-	if err := s.lock(op); err != nil {
+	if err := s.lockForRemoval(op); err != nil {
 		return 0, err
 	}
 	p := s.parts.from(first)
 	if p == nil || p.addr > last {
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return 0, nil
 	}
 	next = p.end()
 	if refs := p.refs.Load(); refs > 0 {
 		d := p.descriptor()
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return 0, fail(op, ErrPartMapPossibleUseAfterDrop, nil, "the part map of %d bytes at %#x has %d references", d.Size, d.Addr, refs)
 	}
 	i, j := p.overlapping(first, last)
@@ -131,50 +135,72 @@ func (s *Set) removeFrom(op string, first, last uintptr) (next uintptr, err erro
 	return next, s.cut(op, p, i, j)
 }
 
-// removeWhole unmaps a part map, with its events. mu is held and given back.
+// lockForRemoval waits for deep flushes and takes the write lock.
+func (s *Set) lockForRemoval(op string) error {
+	s.flushing.Lock()
+	err := s.lock(op)
+	if err != nil {
+		s.flushing.Unlock()
+	}
+	return err
+}
+
+func (s *Set) unlockAfterRemoval() {
+	s.mu.Unlock()
+	s.flushing.Unlock()
+}
+
+// departure is a part map on its way out: it can't be looked up any more, but its memory
+// is still there to be used.
+type departure struct {
+	*part
+	*pmem2.PreparedDelete
+	was, neighbour *part // the previous part map before, and since
+}
+
+// removeWhole unmaps a part map, with its events. Both locks are held and given back.
 func (s *Set) removeWhole(op string, p *part) error {
-	whole, src := p.descriptor(), p.pieces[0].src.pmem2
+	whole, src, hushed := p.descriptor(), p.pieces[0].src.pmem2, s.quiet || !s.listening()
 	d, err := pmem2.PrepareDelete(maps(p.pieces)...)
 	if err != nil {
-		s.mu.Unlock()
+		s.unlockAfterRemoval()
 		return failPMem2(op, err, "unmapping the part map of %d bytes at %#x", whole.Size, whole.Addr)
 	}
-	was := s.previous
-	s.takeOut(p)
-	neighbour, hushed := s.previous, s.quiet
-	s.mu.Unlock()
-	removed := false
+	out := s.takeOut(p, d)
+	s.unlockAfterRemoval()
+	told := false
 	defer func() {
-		if !removed { // the callback may panic
-			_ = d.Cancel()
-			s.putBack(p, was, neighbour)
+		if !told { // the callback panics
+			if gone, _ := s.conclude(out, false); gone {
+				countOff(p.pieces)
+			}
 		}
 	}()
-	if !hushed && s.listening() {
+	if !hushed {
 		s.tell(&Event{Type: EventPartRemove, Addr: whole.Addr, Len: whole.Size})
 	}
-	if removed, err = d.Commit(); !removed {
-		s.putBack(p, was, neighbour)
-		removed = true
-		if !hushed && s.listening() {
+	told = true
+	gone, err := s.conclude(out, true)
+	if !gone {
+		if !hushed {
 			s.tell(&Event{Type: EventPartAdd, Addr: whole.Addr, Len: whole.Size, Added: whole, PMem2Source: src})
 		}
 		return failPMem2(op, err, "unmapping the part map of %d bytes at %#x", whole.Size, whole.Addr)
 	}
-	s.mu.Lock()
-	s.departing--
-	s.leave(p.region)
-	s.mu.Unlock()
+	if err != nil { // about something else: for the logs
+		failPMem2(op, err, "the part map of %d bytes at %#x is unmapped", whole.Size, whole.Addr)
+	}
 	operation("%s: %d bytes at %#x unmapped", op, whole.Size, whole.Addr)
 	s.forget(p.pieces)
 	return nil
 }
 
-// takeOut makes a part map that is about to go unknown to the set; mu is held.
-func (s *Set) takeOut(p *part) {
+// takeOut makes a part map that is about to go unknown to look-ups; mu is held.
+func (s *Set) takeOut(p *part, d *pmem2.PreparedDelete) departure {
+	out := departure{part: p, PreparedDelete: d, was: s.previous}
 	s.parts.remove(p)
 	p.gone = true
-	s.departing++
+	s.departing = append(s.departing, p)
 	if s.previous == p {
 		s.previous = nil
 		if i := s.parts.behind(p.addr); i > 0 {
@@ -183,57 +209,78 @@ func (s *Set) takeOut(p *part) {
 			s.previous = s.parts[i].part
 		}
 	}
-	s.pickData()
+	out.neighbour = s.previous
+	return out
 }
 
-// putBack undoes takeOut, for a part map that couldn't be unmapped. Its addresses were
-// taken all the time.
-func (s *Set) putBack(p *part, was, neighbour *part) {
+// conclude unmaps a departing part map or, if it mustn't or can't be unmapped, makes it
+// what it was; its addresses were taken all the time. Of a set that has been deleted
+// meanwhile nothing is to stay.
+func (s *Set) conclude(out departure, unmap bool) (gone bool, err error) {
+	s.flushing.Lock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.departing--
-	s.parts.insert(p)
-	p.gone = s.deleted.Load() // then Delete can be called again
-	if s.previous == neighbour {
-		s.previous = was
-	}
-	if !p.gone {
+	defer s.unlockAfterRemoval()
+	p := out.part
+	s.departing = slices.DeleteFunc(s.departing, func(q *part) bool { return q == p })
+	if unmap || s.deleted.Load() {
 		s.pickData()
+		gone, err = out.Commit()
+	} else {
+		err = out.Cancel()
 	}
+	if gone {
+		s.leave(p.region)
+		return true, err
+	}
+	s.parts.insert(p)
+	p.gone = false
+	if s.previous == out.neighbour {
+		s.previous = out.was
+	}
+	s.pickData()
+	return false, err
 }
 
 // pickData chooses the mapping whose operations are used; mu is held.
 func (s *Set) pickData() {
-	if len(s.parts) == 0 {
+	switch {
+	case s.deleted.Load():
 		s.data.Store(nil)
-		return
+	case len(s.parts) > 0:
+		s.data.Store(s.parts[0].part.pieces[0].m)
+	case len(s.departing) > 0:
+		s.data.Store(s.departing[0].pieces[0].m)
+	default:
+		s.data.Store(nil)
 	}
-	s.data.Store(s.parts[0].part.pieces[0].m)
 }
 
-// cut unmaps the pieces [i, j) of a part map, but not all. mu is held and given back.
+// cut unmaps the pieces [i, j) of a part map, but not all. Both locks are held and given
+// back.
 func (s *Set) cut(op string, p *part, i, j int) error {
-	removed, at := p.pieces[i:j:j], p.pieces[i].addr
-	d, err := pmem2.PrepareDelete(maps(removed)...)
-	if err != nil {
-		s.mu.Unlock()
-		return failPMem2(op, err, "unmapping %d mappings at %#x, a part of a part map", j-i, at)
-	}
-	stays := p.pieces[len(p.pieces)-1].m
-	if j == len(p.pieces) {
-		stays = p.pieces[0].m
+	removed, at := slices.Clone(p.pieces[i:j]), p.pieces[i].addr
+	stays := p.pieces[0].m
+	if i == 0 {
+		stays = p.pieces[j].m
 	}
 	s.data.Store(stays)
-	if gone, err := d.Commit(); !gone {
-		s.mu.Unlock()
+	gone := false
+	d, err := pmem2.PrepareDelete(maps(removed)...)
+	if err == nil {
+		gone, err = d.Commit()
+	}
+	if !gone {
+		s.unlockAfterRemoval()
 		return failPMem2(op, err, "unmapping %d mappings at %#x, a part of a part map", j-i, at)
 	}
-	removed = append([]piece(nil), removed...)
+	if err != nil { // about something else: for the logs
+		failPMem2(op, err, "%d mappings at %#x are unmapped", j-i, at)
+	}
 	end := p.end()
 	switch first, last := removed[0], removed[len(removed)-1]; {
 	case i == 0:
 		s.parts.remove(p)
-		p.pieces = append([]piece(nil), p.pieces[j:]...)
+		p.pieces = slices.Clone(p.pieces[j:])
 		p.addr = last.addr + uintptr(last.size)
 		p.size = uint64(end - p.addr)
 		s.parts.insert(p)
@@ -241,7 +288,7 @@ func (s *Set) cut(op string, p *part, i, j int) error {
 		p.pieces = p.pieces[:i:i]
 		p.size = uint64(first.addr - p.addr)
 	default:
-		upper := &part{set: s, region: p.region, addr: last.addr + uintptr(last.size), pieces: append([]piece(nil), p.pieces[j:]...)}
+		upper := &part{set: s, region: p.region, addr: last.addr + uintptr(last.size), pieces: slices.Clone(p.pieces[j:])}
 		upper.size = uint64(end - upper.addr)
 		p.pieces = p.pieces[:i:i]
 		p.size = uint64(first.addr - p.addr)
@@ -249,18 +296,28 @@ func (s *Set) cut(op string, p *part, i, j int) error {
 		s.parts.insert(upper)
 	}
 	s.trim(p.region)
-	s.mu.Unlock()
+	s.unlockAfterRemoval()
 	operation("%s: %d mappings at %#x unmapped", op, j-i, at)
 	s.forget(removed)
 	return nil
 }
 
-// forget takes mappings that are gone off the counts of their sources, one by one.
+// forget takes mappings that are gone off the counts of their sources, one by one, with
+// their events; if a callback panics, the rest without.
 func (s *Set) forget(pieces []piece) {
-	for _, q := range pieces {
+	defer func() { countOff(pieces) }()
+	for len(pieces) > 0 {
+		q := pieces[0]
+		pieces = pieces[1:]
 		q.src.unmapped(q.sds)
 		if q.sds {
 			s.announceSDS(q.src)
 		}
+	}
+}
+
+func countOff(pieces []piece) {
+	for _, q := range pieces {
+		q.src.unmapped(q.sds)
 	}
 }

@@ -1,6 +1,7 @@
 package pmemset
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"strings"
@@ -98,6 +99,9 @@ func (s *Source) SetSDS(sds SDS, state *PartState) error {
 	defer r.mu.Unlock()
 	if r.kept {
 		return fail(op, ErrSDSAlreadySet, nil, "the source has a shutdown data state, which can't be replaced")
+	}
+	if end := bytes.IndexByte(sds.ID[:], 0); end >= 0 {
+		clear(sds.ID[end:]) // where a struct of C can hold anything
 	}
 	r.kept, r.sds, r.state = true, sds, state
 	return nil

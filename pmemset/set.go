@@ -1,6 +1,7 @@
 package pmemset
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,11 +39,15 @@ type Set struct {
 	data    atomic.Pointer[pmem2.Map]
 	deleted atomic.Bool // set under mu
 
+	// flushing is held for reading by deep flushes, which may take their time, and for
+	// writing where mappings go. It is taken before mu.
+	flushing sync.RWMutex
+
 	mu          sync.RWMutex
 	coalescing  Coalescing
 	parts       partIndex
 	previous    *part             // the one made last, or its neighbour
-	departing   int               // parts that are being unmapped, and may come back
+	departing   []*part           // that are being unmapped, and may come back
 	granularity pmem2.Granularity // of all parts, if there is one
 	machine     platform.Platform // of all parts, if there is one
 	configured  *region           // that of the config, or nil
@@ -106,7 +111,8 @@ func (s *Set) lock(op string) error {
 // on. Nothing is flushed. There is an EventSDSUpdate for each mapping whose source has
 // such data, and no other event. It returns nil always: on nil and on a set that has
 // been deleted, too. What the kernel refuses to unmap goes to the logs, and Delete can
-// be called again to try once more.
+// be called again to try once more. A part map that another goroutine is just removing is
+// unmapped by that one.
 func (s *Set) Delete() error {
 	const op = "Delete"
 	called(op)
@@ -115,42 +121,84 @@ func (s *Set) Delete() error {
 	}
 	s.mu.Lock()
 	s.deleted.Store(true)
-	parts := s.parts
-	s.parts, s.previous = nil, nil
-	s.data.Store(nil)
-	for _, e := range parts {
-		e.part.gone = true
-	}
+	s.previous = nil
+	s.pickData()
 	s.sweep()
 	s.mu.Unlock()
-	for _, e := range parts {
-		p := e.part
-		if unmapAll(op, p.pieces) != nil {
-			s.mu.Lock()
-			s.parts.insert(p)
-			s.mu.Unlock()
-			continue
-		}
+	var kept []*part
+	defer func() {
 		s.mu.Lock()
-		s.leave(p.region)
-		s.mu.Unlock()
-		s.forget(p.pieces)
+		defer s.mu.Unlock()
+		for _, p := range kept {
+			s.parts.insert(p)
+		}
+	}()
+	for {
+		p, gone := s.deleteFirst(op)
+		switch {
+		case p == nil:
+			return nil
+		case gone:
+			s.forget(p.pieces)
+		default:
+			kept = append(kept, p)
+		}
 	}
-	return nil
 }
 
-// unmapAll deletes mappings that lie side by side. What fails is tried twice.
-func unmapAll(op string, pieces []piece) (err error) {
-	for range 2 {
-		var d *pmem2.PreparedDelete
+// deleteFirst unmaps the part map at the lowest address; there may be none.
+func (s *Set) deleteFirst(op string) (p *part, gone bool) {
+	s.flushing.Lock()
+	s.mu.Lock()
+	defer s.unlockAfterRemoval()
+	if len(s.parts) == 0 {
+		return nil, false
+	}
+	p = s.parts[0].part
+	s.parts = s.parts[1:]
+	p.gone = true
+	if unmapAll(op, p.pieces) != nil {
+		return p, false
+	}
+	s.leave(p.region)
+	return p, true
+}
+
+// unmapAll deletes mappings that lie side by side, at once or else one by one.
+func unmapAll(op string, pieces []piece) error {
+	const text = "%d of the %d mappings of the part map at %#x stay"
+	d, err := pmem2.PrepareDelete(maps(pieces)...)
+	if err == nil {
 		var gone bool
-		if d, err = pmem2.PrepareDelete(maps(pieces)...); err == nil {
-			if gone, err = d.Commit(); gone {
-				return nil // an error is about something else, and in the logs
+		if gone, err = d.Commit(); gone {
+			if err != nil { // about something else: for the logs
+				failPMem2(op, err, text, 0, len(pieces), pieces[0].addr)
+			}
+			return nil
+		}
+	}
+	if errors.Is(err, pmem2.ErrMappingNotFound) {
+		err = nil // by somebody who found it in the reservation
+	}
+	left := 0
+	for _, q := range pieces {
+		if q.m.Address() == 0 {
+			continue // deleted earlier, or by that somebody
+		}
+		if failure := q.m.Delete(); failure != nil {
+			err = errors.Join(err, failure)
+			if q.m.Address() != 0 {
+				left++
 			}
 		}
 	}
-	return failPMem2(op, err, "unmapping a part map at %#x", pieces[0].addr)
+	if err != nil {
+		err = failPMem2(op, err, text, left, len(pieces), pieces[0].addr)
+	}
+	if left == 0 {
+		return nil
+	}
+	return err
 }
 
 // StoreGranularity is pmemset_get_store_granularity(3): the effective granularity,

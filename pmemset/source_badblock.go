@@ -112,6 +112,9 @@ func (s *Source) eachBadBlock(op string, f func(pmem2.BadBlock) bool) error {
 // badBlocks asks pmem2 for the bad blocks of the source as they are now.
 func (s *Source) badBlocks(op string) (*pmem2.BadBlockContext, error) {
 	blocks, err := pmem2.NewBadBlockContext(s.pmem2)
+	if errors.Is(err, pmem2.ErrNoSupp) {
+		return nil, fail(op, ErrBadBlockNoSupp, err, "%s", s.name())
+	}
 	if err != nil {
 		return nil, s.mediaError(op, err, "listing bad blocks")
 	}

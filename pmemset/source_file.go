@@ -46,7 +46,7 @@ func sourceFromFile(op, path string, flags SourceFlags, opts []Option) (*Source,
 		return nil, err
 	}
 	s, err := newSource(op, m, fd, fromFile, path, flags)
-	if err == nil && flags&SourceFileCreateAlways != 0 && made == found {
+	if err == nil && flags&SourceFileCreateAlways != 0 && made != created {
 		err = s.empty(op)
 	}
 	if err != nil {

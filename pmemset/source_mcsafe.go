@@ -36,6 +36,8 @@ func (s *Source) mcsafe(op string, transfer func(*pmem2.Source, []byte, uint64) 
 		return err
 	}
 	defer s.release()
+	growing.RLock()
+	defer growing.RUnlock()
 	if err := transfer(s.pmem2, p, off); err != nil {
 		return s.mediaError(op, err, "%d bytes at offset %d", len(p), off)
 	}
@@ -53,7 +55,6 @@ var mediaCodes = []struct {
 	{pmem2.ErrOffsetOutOfRange, ErrOffsetOutOfRange},
 	{pmem2.ErrDaxRegionNotFound, ErrDaxRegionNotFound},
 	{pmem2.ErrCannotReadBounds, ErrCannotReadBounds},
-	{pmem2.ErrNoSupp, ErrBadBlockNoSupp},
 }
 
 // mediaError is an error of pmem2's with the code that it has here, if it has one.

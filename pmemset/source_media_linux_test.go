@@ -172,6 +172,31 @@ func TestMCSafe(t *testing.T) {
 	is(t, "reading a closed file", reader.PreadMCSafe(make([]byte, 1), 0), pmem2.ErrInvalidFileHandle)
 }
 
+// TestMCSafeNotSupported: what the machine can't do when it transfers is no answer about
+// bad blocks, though it is one where they are looked for.
+func TestMCSafeNotSupported(t *testing.T) {
+	s := newMedia(t)
+	file, device := s.written("f", 4096), s.device()
+	for _, row := range []struct {
+		plan string
+		call func() error
+		want error
+	}{
+		{"(EOPNOTSUPP (Op mmap))", func() error { return device.PreadMCSafe(make([]byte, 8), 0) }, pmem2.ErrNoSupp},
+		{"(EOPNOTSUPP (Op mmap))", func() error { return device.PwriteMCSafe(make([]byte, 8), 0) }, pmem2.ErrNoSupp},
+		{"(EOPNOTSUPP (Op fstat))", func() error { return device.PreadMCSafe(make([]byte, 8), 0) }, syscall.EOPNOTSUPP},
+		{"(ENOENT (Op list readlink))", func() error { return file.ClearBadBlock(pmem2.BadBlock{Length: 4096}) }, ErrBadBlockNoSupp},
+	} {
+		s.fault.Set(fault.MustParse(row.plan))
+		err := row.call()
+		s.fault.Set()
+		is(t, row.plan, err, row.want)
+		if errors.Is(err, ErrBadBlockNoSupp) != (row.want == error(ErrBadBlockNoSupp)) {
+			t.Errorf("%s: %v", row.plan, err)
+		}
+	}
+}
+
 // TestMCSafeBadBlock: bad media is an error, not the end of the program.
 func TestMCSafeBadBlock(t *testing.T) {
 	s := newMedia(t)

@@ -2,6 +2,7 @@ package pmemset_test
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"pmemlab/emu/fault"
 	"pmemlab/pmem2/platform"
+	"pmemlab/pmemset"
 )
 
 // sweepOperation is one function in one situation. setup makes the situation and
@@ -25,6 +27,8 @@ type sweepOperation struct {
 	partial bool
 	// untold says that events don't tell all of what the call does to the part maps.
 	untold bool
+	// mute says that the call returns no error: what it leaves, the logs name.
+	mute bool
 }
 
 // sweepRun is what came of one run of an operation.
@@ -33,7 +37,8 @@ type sweepRun struct {
 	err    error
 	log    []fault.Call
 	events []string
-	probe  string // of the first set, after the call; "" if not asked
+	probe  string          // of the first set, after the call; "" if not asked
+	logged strings.Builder // errors, if the operation is mute
 	wrong  []string
 }
 
@@ -42,7 +47,7 @@ func (r *sweepRun) complain(format string, args ...any) {
 }
 
 func (r *sweepRun) saysLeft() bool {
-	return r.err != nil && strings.Contains(r.err.Error(), "left behind")
+	return r.err != nil && strings.Contains(r.err.Error(), "left behind") || strings.Contains(r.logged.String(), "left behind")
 }
 
 func (op sweepOperation) plans(text string) []fault.Plan {
@@ -53,8 +58,8 @@ func (op sweepOperation) plans(text string) []fault.Plan {
 // failure must have changed nothing, unless it says so, and the same call must then do
 // what it does in plain, the run without a fault: nil for that one itself. Or, with
 // probing, the previous part map is looked at instead.
-func (op sweepOperation) run(t *testing.T, plan string, plain *sweepRun, probing bool) *sweepRun {
-	s := newSweepStage(t)
+func (op sweepOperation) run(t *testing.T, lab *sweepLab, plan string, plain *sweepRun, probing bool) *sweepRun {
+	s := lab.stage(t)
 	call := op.setup(s)
 	for _, set := range s.sets {
 		set.forget()
@@ -62,7 +67,7 @@ func (op sweepOperation) run(t *testing.T, plan string, plain *sweepRun, probing
 	r := &sweepRun{}
 	if probing && plan == "" { // of the situation itself
 		r.probe = s.probe(s.sets[0])
-		r.wrong = s.finish(false)
+		r.wrong = lab.end(s, false)
 		return r
 	}
 	before := s.snapshot()
@@ -70,6 +75,10 @@ func (op sweepOperation) run(t *testing.T, plan string, plain *sweepRun, probing
 	s.faults.Set(op.plans(plan)...)
 	s.faults.Reset()
 	s.faults.StartRecording(0)
+	if op.mute {
+		pmemset.SetLogger(slog.New(slog.NewTextHandler(&r.logged, &slog.HandlerOptions{Level: slog.LevelError})))
+		defer pmemset.SetLogger(nil)
+	}
 	r.result, r.err = call()
 	r.log = s.faults.Log()
 	s.faults.StopRecording()
@@ -91,6 +100,7 @@ func (op sweepOperation) run(t *testing.T, plan string, plain *sweepRun, probing
 	if r.err != nil {
 		op.checkFailure(s, r, before, lists, plain)
 		if probing {
+			s.faults.Set()
 			r.probe = s.probe(s.sets[0])
 			if err := s.refill(s.sets[0]); err != nil {
 				r.complain("all parts removed, it takes none of another granularity: %v", err)
@@ -99,7 +109,7 @@ func (op sweepOperation) run(t *testing.T, plan string, plain *sweepRun, probing
 			op.again(s, r, call, plain)
 		}
 	}
-	r.wrong = append(r.wrong, s.finish(r.saysLeft())...)
+	r.wrong = append(r.wrong, lab.end(s, r.saysLeft())...)
 	return r
 }
 
@@ -205,6 +215,8 @@ func sweepKind(c fault.Call) string {
 	switch {
 	case c.Op == fault.OpMmap && c.Flags&platform.MapFixedNoreplace != 0:
 		return "mmap of a placeholder, fixed"
+	case c.Op == fault.OpMmap && c.Flags&platform.MapNoreserve != 0 && c.Flags&platform.MapFixed != 0:
+		return "mmap of a placeholder over maps"
 	case c.Op == fault.OpMmap && c.Flags&platform.MapNoreserve != 0:
 		return "mmap of a placeholder"
 	case c.Op == fault.OpMmap && c.Flags&platform.MapSync != 0:
@@ -240,37 +252,38 @@ func sweepErrnos(kind string) string {
 		return "EACCES EINVAL EIO ELOOP ENAMETOOLONG ENOENT ENOMEM ENOTDIR"
 	}
 	return map[string]string{
-		"get-fl":                       "EBADF EIO",
-		"fstat":                        "EBADF EIO ENOMEM EOVERFLOW ESTALE",
-		"list":                         "EACCES EIO EMFILE ENFILE ENOENT ENOMEM ENOTDIR",
-		"mmap with MAP_SYNC":           "EACCES EAGAIN EBADF EINVAL ENFILE ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY",
-		"mmap":                         "EACCES EAGAIN EBADF EINVAL ENFILE ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY",
-		"mmap of a placeholder":        "EAGAIN EINVAL ENOMEM EPERM",
-		"mmap of a placeholder, fixed": "EAGAIN EEXIST EINVAL ENOMEM EPERM",
-		"munmap":                       "EINVAL ENOMEM",
-		"mremap":                       "EAGAIN EFAULT EINVAL ENOMEM",
-		"msync":                        "EBUSY EINVAL EIO ENOMEM",
-		"pread":                        "EAGAIN EBADF EFAULT EINVAL EIO EISDIR ENXIO",
-		"pwrite":                       "EAGAIN EBADF EDQUOT EFAULT EFBIG EINVAL EIO ENOSPC EPERM",
-		"fallocate":                    "EBADF EFBIG EINTR EINVAL EIO ENODEV ENOSPC EOPNOTSUPP EPERM ETXTBSY",
-		"fallocate punching a hole":    "EBADF EFBIG EINTR EINVAL EIO ENODEV EOPNOTSUPP EPERM ETXTBSY",
-		"fiemap":                       "EBADF EFAULT EINTR EINVAL EIO ENOMEM ENOTTY EOPNOTSUPP",
-		"open":                         "EACCES EINTR EISDIR ELOOP EMFILE ENFILE ENODEV ENOENT ENOMEM ENOTDIR ENXIO EPERM EROFS ETXTBSY",
-		"open with O_CREAT":            "EACCES EDQUOT EEXIST EINTR EISDIR ELOOP EMFILE ENFILE ENOENT ENOMEM ENOSPC ENOTDIR EPERM EROFS",
-		"open with O_TMPFILE":          "EACCES EDQUOT EINTR EINVAL EISDIR EMFILE ENFILE ENOENT ENOMEM ENOSPC ENOTDIR EOPNOTSUPP EPERM EROFS",
-		"open with O_PATH":             "EACCES ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOMEM ENOTDIR",
-		"close":                        "EINTR EIO",
-		"unlink":                       "EACCES EBUSY EIO EISDIR ENOENT ENOMEM EPERM EROFS",
-		"ftruncate":                    "EBADF EFBIG EINTR EINVAL EIO EPERM ETXTBSY",
-		"ars-capabilities":             "EBADF EFAULT EINVAL EIO ENOMEM ENOTTY ENXIO",
-		"clear-error":                  "EBADF EFAULT EINVAL EIO ENOMEM ENOTTY ENXIO EOPNOTSUPP",
+		"get-fl":                          "EBADF EIO",
+		"fstat":                           "EBADF EIO ENOMEM EOVERFLOW ESTALE",
+		"list":                            "EACCES EIO EMFILE ENFILE ENOENT ENOMEM ENOTDIR",
+		"mmap with MAP_SYNC":              "EACCES EAGAIN EBADF EINVAL ENFILE ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY",
+		"mmap":                            "EACCES EAGAIN EBADF EINVAL ENFILE ENODEV ENOMEM EOPNOTSUPP EOVERFLOW EPERM ETXTBSY",
+		"mmap of a placeholder":           "EAGAIN EINVAL ENOMEM EPERM",
+		"mmap of a placeholder, fixed":    "EAGAIN EEXIST EINVAL ENOMEM EPERM",
+		"mmap of a placeholder over maps": "EAGAIN EINVAL ENOMEM EPERM",
+		"munmap":                          "EINVAL ENOMEM",
+		"mremap":                          "EAGAIN EFAULT EINVAL ENOMEM",
+		"msync":                           "EBUSY EINVAL EIO ENOMEM",
+		"pread":                           "EAGAIN EBADF EFAULT EINVAL EIO EISDIR ENXIO",
+		"pwrite":                          "EAGAIN EBADF EDQUOT EFAULT EFBIG EINVAL EIO ENOSPC EPERM",
+		"fallocate":                       "EBADF EFBIG EINTR EINVAL EIO ENODEV ENOSPC ENOSYS EOPNOTSUPP EPERM ETXTBSY",
+		"fallocate punching a hole":       "EBADF EFBIG EINTR EINVAL EIO ENODEV EOPNOTSUPP EPERM ETXTBSY",
+		"fiemap":                          "EBADF EFAULT EINTR EINVAL EIO ENOMEM ENOTTY EOPNOTSUPP",
+		"open":                            "EACCES EINTR EISDIR ELOOP EMFILE ENFILE ENODEV ENOENT ENOMEM ENOTDIR ENXIO EPERM EROFS ETXTBSY",
+		"open with O_CREAT":               "EACCES EDQUOT EEXIST EINTR EISDIR ELOOP EMFILE ENFILE ENOENT ENOMEM ENOSPC ENOTDIR EPERM EROFS",
+		"open with O_TMPFILE":             "EACCES EDQUOT EINTR EINVAL EISDIR EMFILE ENFILE ENOENT ENOMEM ENOSPC ENOTDIR EOPNOTSUPP EPERM EROFS",
+		"open with O_PATH":                "EACCES ELOOP EMFILE ENAMETOOLONG ENFILE ENOENT ENOMEM ENOTDIR",
+		"close":                           "EINTR EIO",
+		"unlink":                          "EACCES EBUSY EIO EISDIR ENOENT ENOMEM EPERM EROFS",
+		"ftruncate":                       "EBADF EFBIG EINTR EINVAL EIO EPERM ETXTBSY",
+		"ars-capabilities":                "EBADF EFAULT EINVAL EIO ENOMEM ENOTTY ENXIO",
+		"clear-error":                     "EBADF EFAULT EINVAL EIO ENOMEM ENOTTY ENXIO EOPNOTSUPP",
 	}[kind]
 }
 
 // plainRun is the operation without a fault.
-func (op sweepOperation) plainRun(t *testing.T) *sweepRun {
+func (op sweepOperation) plainRun(t *testing.T, lab *sweepLab) *sweepRun {
 	t.Helper()
-	plain := op.run(t, "", nil, false)
+	plain := op.run(t, lab, "", nil, false)
 	for _, text := range plain.wrong {
 		t.Error(text)
 	}
@@ -281,17 +294,20 @@ func (op sweepOperation) plainRun(t *testing.T) *sweepRun {
 }
 
 // TestSweep fails every call of every operation once with every errno that it can
-// give, and holds what comes of it against sweepTable.
+// give, and holds what comes of it against sweepTable. Then it fails, with the first, each
+// call that comes of the failure.
 func TestSweep(t *testing.T) {
 	table := parseSweepTable(t, sweepTable)
-	cells := 0
+	cells, pairs := 0, 0
 	for _, op := range sweepOperations() {
 		t.Run(op.name, func(t *testing.T) {
-			plain := op.plainRun(t)
+			lab := newSweepLab(t)
+			plain := op.plainRun(t, lab)
 			if (len(plain.log) == 0) != slices.Contains(sweepAsksNothing, op.name) {
 				t.Errorf("makes %d platform calls; sweepAsksNothing: %t", len(plain.log), slices.Contains(sweepAsksNothing, op.name))
 			}
 			var probe string
+			probes := op.probes(t, lab)
 			nth := map[string]int{}
 			for _, c := range plain.log {
 				kind := sweepKind(c)
@@ -302,17 +318,23 @@ func TestSweep(t *testing.T) {
 				if sweepErrnos(kind) == "" {
 					t.Errorf("call %v: sweepErrnos has no %q", c, kind)
 				}
+				var seen []string
 				for i, errno := range strings.Fields(sweepErrnos(kind)) {
 					cells++
-					r := op.run(t, fmt.Sprintf("(%s (Call %d))", errno, c.Seq), plain, false)
+					plan := fmt.Sprintf("(%s (Call %d))", errno, c.Seq)
+					r := op.run(t, lab, plan, plain, false)
 					op.judge(t, c, errno, r, plain, table.verdict(op.name, kind, nth[kind], errno))
-					if i > 0 || r.err == nil || !op.probes(t) {
+					if calls := sweepKinds(r.log); !slices.Contains(seen, calls) { // else another errno has come to the same calls
+						seen = append(seen, calls)
+						pairs += op.twice(t, lab, c, plan, r.log, plain)
+					}
+					if i > 0 || r.err == nil || !probes {
 						continue
 					}
 					if probe == "" {
-						probe = op.run(t, "", nil, true).probe
+						probe = op.run(t, lab, "", nil, true).probe
 					}
-					if r = op.run(t, fmt.Sprintf("(%s (Call %d))", errno, c.Seq), plain, true); !op.partial && r.probe != probe {
+					if r = op.run(t, lab, plan, plain, true); !op.partial && r.probe != probe {
 						t.Errorf("%s in %v: a part map more: got %s, want %s", errno, c, r.probe, probe)
 					}
 					for _, text := range r.wrong {
@@ -323,15 +345,17 @@ func TestSweep(t *testing.T) {
 		})
 	}
 	table.unused(t)
-	t.Logf("%d operations, %d (operation, call, errno) checked", len(sweepOperations()), cells)
+	t.Logf("%d operations, %d (operation, call, errno) checked, and %d pairs of faults", len(sweepOperations()), cells, pairs)
 }
 
 // probes reports whether the operation has a set that a part can be mapped into.
-func (op sweepOperation) probes(t *testing.T) bool {
-	s := newSweepStage(t)
+func (op sweepOperation) probes(t *testing.T, lab *sweepLab) bool {
+	s := lab.stage(t)
 	op.setup(s)
 	ok := len(s.sets) > 0
-	s.finish(false)
+	for _, text := range lab.end(s, false) {
+		t.Error(text)
+	}
 	return ok
 }
 
@@ -364,44 +388,24 @@ func (op sweepOperation) judge(t *testing.T, c fault.Call, errno string, r, plai
 	}
 }
 
-// TestSweepTwice fails a call and then each call that only this failure has brought
-// about: a second try, a question why, a rollback. What is left behind then is named,
-// or goes with the set.
-func TestSweepTwice(t *testing.T) {
-	pairs := 0
-	for _, op := range sweepOperations() {
-		t.Run(op.name, func(t *testing.T) {
-			plain := op.plainRun(t)
-			for _, c := range plain.log {
-				if c.Injected {
-					continue
-				}
-				var seen []string
-				for first := range strings.FieldsSeq(sweepErrnos(sweepKind(c))) {
-					plan := fmt.Sprintf("(%s (Call %d))", first, c.Seq)
-					log := op.run(t, plan, plain, false).log
-					if calls := sweepKinds(log); slices.Contains(seen, calls) {
-						continue // another errno has come to the same calls
-					} else {
-						seen = append(seen, calls)
-					}
-					for _, d := range log {
-						if d.Seq <= c.Seq || d.Injected || d.Seq < len(plain.log) && sweepKind(plain.log[d.Seq]) == sweepKind(d) {
-							continue
-						}
-						for second := range strings.FieldsSeq(sweepErrnos(sweepKind(d))) {
-							pairs++
-							r := op.run(t, fmt.Sprintf("%s (%s (Call %d))", plan, second, d.Seq), plain, false)
-							for _, text := range r.wrong {
-								t.Errorf("%s in %v, then %s in %v: %v: %s", first, c, second, d, r.err, text)
-							}
-						}
-					}
-				}
+// twice fails the calls again that only the failure of c, by the plan, has brought about,
+// as the log of that run has them: a second try, a question why, a rollback. What is left
+// behind then is named, or goes with the set.
+func (op sweepOperation) twice(t *testing.T, lab *sweepLab, c fault.Call, plan string, log []fault.Call, plain *sweepRun) (pairs int) {
+	t.Helper()
+	for _, d := range log {
+		if d.Seq <= c.Seq || d.Injected || d.Seq < len(plain.log) && sweepKind(plain.log[d.Seq]) == sweepKind(d) {
+			continue
+		}
+		for second := range strings.FieldsSeq(sweepErrnos(sweepKind(d))) {
+			pairs++
+			r := op.run(t, lab, fmt.Sprintf("%s (%s (Call %d))", plan, second, d.Seq), plain, false)
+			for _, text := range r.wrong {
+				t.Errorf("%s, then %s in %v: %v: %s", plan, second, d, r.err, text)
 			}
-		})
+		}
 	}
-	t.Logf("%d pairs of faults", pairs)
+	return pairs
 }
 
 // sweepKinds are the calls of a log, by kind.

@@ -28,17 +28,70 @@ const (
 // sweepStage is an emulated machine on which every platform call can be made to fail,
 // and what has been made there for an operation.
 type sweepStage struct {
-	t      *testing.T
-	m      *emu.Machine
+	t *testing.T
+	*sweepMachine
 	faults *fault.Platform
 	*ledger.Ledger
 
-	systems      map[bool]*emu.FileSystem // by whether it is DAX
-	paths        []string                 // of files that are there, or may come to be
+	paths        []string // of files that are there, or may come to be
 	sets         []*sweepSet
 	reservations []*pmem2.VMReservation
 	undo         func()   // takes back what the callback does in the call
 	ends         []func() // what finish does first, the last one first
+}
+
+// sweepMachine is a machine with what has been added to it.
+type sweepMachine struct {
+	m       *emu.Machine
+	systems map[bool]*emu.FileSystem // by whether it is DAX
+	devDax  string                   // the path of a device DAX, if there is one
+}
+
+// sweepLab runs stage after stage of one operation on the same machine, which takes long
+// to make, as long as each leaves it as it was. A nil lab makes one for each.
+type sweepLab struct {
+	machine *sweepMachine
+}
+
+func newSweepLab(t *testing.T) *sweepLab {
+	lab := &sweepLab{}
+	t.Cleanup(func() {
+		if lab.machine == nil {
+			return
+		}
+		if err := lab.machine.m.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	return lab
+}
+
+func (lab *sweepLab) stage(t *testing.T) *sweepStage {
+	if lab == nil || lab.machine == nil {
+		return newSweepStage(t)
+	}
+	return lab.machine.stage(t)
+}
+
+// end finishes a stage. If nothing can be left of it the next one gets its machine.
+func (lab *sweepLab) end(s *sweepStage, left bool) []string {
+	if lab != nil {
+		lab.machine = nil
+	}
+	if lab == nil || left {
+		return s.finish(left)
+	}
+	wrong := s.clear(false)
+	for _, path := range s.paths {
+		if err := s.m.Unlink(path); err != nil && !errors.Is(err, unix.ENOENT) {
+			wrong = append(wrong, err.Error())
+		}
+	}
+	if len(wrong) > 0 {
+		return append(wrong, s.shutdown(false)...)
+	}
+	lab.machine = s.sweepMachine
+	return nil
 }
 
 // sweepSpace is a machine that puts each placeholder where much is free behind it, and
@@ -69,8 +122,13 @@ func (p sweepSpace) Mmap(addr uintptr, n uint64, prot, flags, fd int, off int64)
 
 func newSweepStage(t *testing.T) *sweepStage {
 	m := emu.NewMachine(emu.Config{})
-	faults := fault.Wrap(sweepSpace{m})
-	return &sweepStage{t: t, m: m, faults: faults, Ledger: ledger.New(faults), systems: map[bool]*emu.FileSystem{}}
+	systems := map[bool]*emu.FileSystem{false: m.AddFS(sweepPageCache), true: m.AddFS(sweepDAX)}
+	return (&sweepMachine{m: m, systems: systems}).stage(t)
+}
+
+func (m *sweepMachine) stage(t *testing.T) *sweepStage {
+	faults := fault.Wrap(sweepSpace{m.m})
+	return &sweepStage{t: t, sweepMachine: m, faults: faults, Ledger: ledger.New(faults)}
 }
 
 var (
@@ -89,12 +147,7 @@ func (s *sweepStage) on() pmemset.Option { return pmemset.On(s) }
 
 // path is that of a file of that kind, which may not be there.
 func (s *sweepStage) path(kind emu.FS, name string) string {
-	fs := s.systems[kind.DAX]
-	if fs == nil {
-		fs = s.m.AddFS(kind)
-		s.systems[kind.DAX] = fs
-	}
-	path := fs.Path(name)
+	path := s.systems[kind.DAX].Path(name)
 	if !slices.Contains(s.paths, path) {
 		s.paths = append(s.paths, path)
 	}
@@ -116,8 +169,12 @@ func (s *sweepStage) file(kind emu.FS, name string, size uint64) string {
 	return path
 }
 
+// device is the path of a device DAX, the same each time.
 func (s *sweepStage) device() string {
-	return s.m.AddDevDax(emu.DevDax{Size: 4 * sweepDevPage, Align: sweepDevPage}).Path()
+	if s.devDax == "" {
+		s.devDax = s.m.AddDevDax(emu.DevDax{Size: 4 * sweepDevPage, Align: sweepDevPage}).Path()
+	}
+	return s.devDax
 }
 
 // source makes a source that goes at the end.
@@ -252,11 +309,20 @@ func (s *sweepStage) snapshot() []string {
 		g, err := set.StoreGranularity()
 		text := fmt.Sprintf("set %d: %v %s:", i, g, sweepOutcome(err))
 		for _, d := range set.list() {
-			text += fmt.Sprintf(" %d bytes at %#x, %#x;", d.Size, d.Addr, crc32.ChecksumIEEE(d.Bytes()))
+			text += fmt.Sprintf(" %d bytes at %#x, %#x;", d.Size, d.Addr, sweepSum(d.Bytes()))
 		}
 		state = append(state, text)
 	}
 	return state
+}
+
+// sweepSample bytes at the start hold all that a stage writes, but for bad blocks.
+const sweepSample = 8 * sweepPage
+
+// sweepSum is a checksum of memory: of its start and, if it is large, its last page.
+func sweepSum(b []byte) uint32 {
+	n := min(len(b), sweepSample)
+	return crc32.Update(crc32.ChecksumIEEE(b[:n]), crc32.IEEETable, b[max(n, len(b)-sweepPage):])
 }
 
 // content describes a file without the calls that are recorded.
@@ -268,7 +334,7 @@ func (s *sweepStage) content(path string) string {
 	defer s.m.Close(fd)
 	st, err := s.m.Fstat(fd)
 	s.must(err)
-	b := make([]byte, min(st.Size, 1<<20))
+	b := make([]byte, min(st.Size, sweepSample))
 	n, err := s.m.Pread(fd, b, 0)
 	return fmt.Sprintf("%d bytes, %#x, %v", st.Size, crc32.ChecksumIEEE(b[:n]), err)
 }
@@ -330,9 +396,21 @@ func (s *sweepStage) refill(set *sweepSet) error {
 	return err
 }
 
-// finish removes the parts, one by one, and deletes everything. Unless something was
+// finish is the end of the stage and of its machine.
+func (s *sweepStage) finish(left bool) []string {
+	return append(s.clear(left), s.shutdown(left)...)
+}
+
+func (s *sweepStage) shutdown(left bool) []string {
+	if err := s.m.Shutdown(); err != nil && !left {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+// clear removes the parts, one by one, and deletes everything. Unless something was
 // left behind, nothing is there then.
-func (s *sweepStage) finish(left bool) (wrong []string) {
+func (s *sweepStage) clear(left bool) (wrong []string) {
 	s.faults.Set()
 	for _, set := range s.sets {
 		set.hook = nil
@@ -359,9 +437,6 @@ func (s *sweepStage) finish(left bool) (wrong []string) {
 	}
 	if held := s.Outstanding(); len(held) > 0 && !left {
 		wrong = append(wrong, "in the end these are left: "+strings.Join(held, ", "))
-	}
-	if err := s.m.Shutdown(); err != nil && !left {
-		wrong = append(wrong, err.Error())
 	}
 	return wrong
 }

@@ -172,7 +172,14 @@ const sweepTable = `
 [grow]
 	fstat#3: * = CANNOT_GROW_SOURCE_FILE: errno
 	fstat#6: * = CANNOT_GROW_SOURCE_FILE: errno
+	fstat#7: * = CANNOT_GROW_SOURCE_FILE: errno
 	get-fl: * = CANNOT_GROW_SOURCE_FILE: errno
+
+[allocate]
+	fallocate: ENOSYS EOPNOTSUPP ~ as ever; * = CANNOT_GROW_SOURCE_FILE: errno
+
+[truncate]
+	fstat#8: * = CANNOT_GROW_SOURCE_FILE: errno
 	ftruncate: * = CANNOT_GROW_SOURCE_FILE: errno
 
 [SDS]
@@ -329,12 +336,16 @@ ClearBadBlock, device DAX
 {Part.}Map, configured reservation | {Part.}Map, configured reservation, coalescing
 	[old size] [map]
 
+{Part.}Map, growing, by ftruncate
+	[old size] [grow] [truncate] [reserve] [map]
+	fstat#5: * = INVALID_PMEM2_MAP: errno
+
 {Part.}Map, growing | {Part.}Map, temporary
-	[old size] [grow] [reserve] [map]
+	[old size] [grow] [allocate] [reserve] [map]
 	fstat#5: * = INVALID_PMEM2_MAP: errno
 
 {Part.}Map, growing, coalescing
-	[old size] [grow] [extend] [map]
+	[old size] [grow] [allocate] [extend] [map]
 	fstat#5: * = INVALID_PMEM2_MAP: errno
 
 {Part.}Map, device DAX
@@ -411,15 +422,20 @@ Set.Map, coalescing, no room
 	mmap of a placeholder, fixed: * ~ as ever
 	mmap of a placeholder, fixed#2: EEXIST ~ as ever; * = CANNOT_ALLOCATE_INTERNAL_STRUCTURE: errno
 
-Set.Map, growing | Set.Map, temporary
-	[size] [grow] [reserve] [map]
+Set.Map, growing, by ftruncate
+	[size] [grow] [truncate] [reserve] [map]
 	fstat#5: * = errno
-	fstat#7: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
+	fstat#9: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
+
+Set.Map, growing | Set.Map, temporary
+	[size] [grow] [allocate] [reserve] [map]
+	fstat#5: * = errno
+	fstat#8: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
 
 Set.Map, growing, coalescing
-	[size] [grow] [map]
+	[size] [grow] [allocate] [map]
 	fstat#5: * = errno
-	fstat#7: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
+	fstat#8: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
 
 Set.Map, device DAX
 	[size] [reserve] [map DAX]
@@ -469,14 +485,28 @@ Set.Map, mismatch
 	mmap of a placeholder: * ~ as ever
 
 Set.Map, mismatch, growing
-	[size] [grow] [reserve]
+	[size] [grow] [allocate] [reserve]
 	mremap: * = INVALID_PMEM2_MAP: errno
 	list: * ~ as ever
 	read-attr persistence_domain: * ~ as ever
 	mremap#2: * ~ as ever
 	fstat#5: * = errno
-	fstat#7: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
-	fstat#8: * ~ as ever
+	fstat#8: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
+	fstat#9: * ~ as ever
+	mmap of a placeholder#2: * ~ as ever
+	munmap#3: * ~ as ever
+	ftruncate: * ~ as ever
+	mmap with MAP_SYNC: EACCES = INVALID_PMEM2_MAP: PMEM2_E_NO_ACCESS; EINVAL EOPNOTSUPP ~ done; * = INVALID_PMEM2_MAP: errno
+
+Set.Map, mismatch, growing, by ftruncate
+	[size] [grow] [truncate] [reserve]
+	mremap: * = INVALID_PMEM2_MAP: errno
+	list: * ~ as ever
+	read-attr persistence_domain: * ~ as ever
+	mremap#2: * ~ as ever
+	fstat#5: * = errno
+	fstat#9: EBADF = INVALID_PMEM2_MAP: PMEM2_E_INVALID_FILE_HANDLE; * = INVALID_PMEM2_MAP: errno
+	fstat#10: * ~ as ever
 	mmap of a placeholder#2: * ~ as ever
 	munmap#3: * ~ as ever
 	ftruncate#2: * ~ as ever
@@ -521,12 +551,12 @@ NewPart
 RemovePartMap | RemovePartMap, coalesced | RemovePartMap, SDS | RemovePartMap, of a Part | RemovePartMap, the only one | RemoveRange, whole | RemoveRange, head | RemoveRange, two part maps
 	munmap: * ~ as ever
 	msync: * ~ as ever
-	mmap of a placeholder: * = errno
+	mmap of a placeholder: ENOMEM ~ as ever; * = errno
 	mremap: * = errno
 
 RemovePartMap, configured reservation | RemoveRange, tail | RemoveRange, middle | RemoveRange, middle, configured reservation | RemoveRange, tail, SDS
 	msync: * ~ as ever
-	mmap of a placeholder: * = errno
+	mmap of a placeholder: ENOMEM ~ as ever; * = errno
 	mremap: * = errno
 
 Set.Delete | Set.Delete, SDS
@@ -537,6 +567,31 @@ Set.Delete | Set.Delete, SDS
 Set.Delete, configured reservation
 	mmap of a placeholder: * ~ as ever
 	mremap: * ~ as ever
+
+RemovePartMap, no mapping left | RemoveRange, whole, no mapping left | RemoveRange, head, no mapping left
+	munmap: * ~ as ever
+	msync: * ~ as ever
+	mmap of a placeholder over maps: * = errno
+
+RemoveRange, middle, no mapping left | RemoveRange, tail, no mapping left
+	msync: * ~ as ever
+	mmap of a placeholder over maps: * = errno
+
+RemovePartMap, few mappings left | RemoveRange, whole, few mappings left | RemoveRange, head, few mappings left | RemoveRange, middle, few mappings left | RemoveRange, tail, few mappings left
+	munmap: * ~ as ever
+	msync: * ~ as ever
+	mmap of a placeholder: ENOMEM ~ as ever; * = errno
+	mmap of a placeholder#2: ENOMEM ~ as ever; * = ENOMEM
+	mmap of a placeholder over maps: * = errno
+
+Set.Delete, no mapping left
+	munmap: * ~ as ever
+	mmap of a placeholder over maps: * ~ as ever
+
+Set.Delete, few mappings left
+	munmap: * ~ as ever
+	mmap of a placeholder: * ~ as ever
+	mmap of a placeholder over maps: * ~ as ever
 
 Persist | Flush | Memcpy | Memmove | Memset
 	msync: * = errno

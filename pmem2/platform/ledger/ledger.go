@@ -130,7 +130,7 @@ func (l *Ledger) Close(fd int) error {
 // Mmap is platform.Memory.Mmap.
 func (l *Ledger) Mmap(addr uintptr, length uint64, prot, flags, fd int, off int64) (uintptr, error) {
 	l.mu.Lock()
-	m := mapping{prot, flags, fd, l.open[fd], off}
+	m := mapping{prot, flags &^ (platform.MapFixed | platform.MapFixedNoreplace), fd, l.open[fd], off}
 	l.mu.Unlock()
 	got, err := l.Platform.Mmap(addr, length, prot, flags, fd, off)
 	if err == nil {
