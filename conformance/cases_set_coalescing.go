@@ -169,9 +169,9 @@ func coalescingNone(t *T) {
 		}
 		// Where the system wants them, each a part map of its own.
 		set = t.Set()
-		parts = mapParts(t, g, set, src, 1, 64*kib)
+		parts = mapParts(t, g, set, src, 1)
 		for range 4 {
-			parts = append(parts, mapParts(t, g, set, src, 1, 64*kib)...)
+			parts = append(parts, mapParts(t, g, set, src, 1)...)
 		}
 		for i, a := range parts {
 			t.Check(a.Size == 64*kib, "part %d is %s", i, partText(a))

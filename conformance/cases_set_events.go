@@ -118,9 +118,9 @@ func setSteps(t *T, g Generation, set Set, in Reservation, names *SetEvents) []s
 	names.Name("R", in.Address())
 	names.Name("own", addressOf(own))
 	var a, b pmemset.PartDescriptor
-	mapAs := func(d *pmemset.PartDescriptor, name string, offset, length uint64) func() error {
+	mapAs := func(d *pmemset.PartDescriptor, name string, offset uint64) func() error {
 		return func() (err error) {
-			*d, err = g.Map(t, set, src, offset, length)
+			*d, err = g.Map(t, set, src, offset, 64*kib)
 			names.Name(name, d.Addr)
 			return err
 		}
@@ -130,7 +130,7 @@ func setSteps(t *T, g Generation, set Set, in Reservation, names *SetEvents) []s
 	}
 	bytes := func(off, n uint64) []byte { return a.Bytes()[off : off+n] }
 	return []setStep{
-		{"Map", mapAs(&a, "R", 0, 64*kib), "0", []string{"PART_ADD R 64K"}},
+		{"Map", mapAs(&a, "R", 0), "0", []string{"PART_ADD R 64K"}},
 		{"Map(an odd length)", func() error { _, err := g.Map(t, set, src, 0, 64*kib+1); return err }, "PMEMSET_E_LENGTH_UNALIGNED", nil},
 		{"Persist", func() error { return set.Persist(bytes(100, 200)) }, "0", []string{"FLUSH R+100 200", "DRAIN"}},
 		{"Flush", func() error { return set.Flush(bytes(0, 64*kib)) }, "0", []string{"FLUSH R 64K"}},
@@ -148,9 +148,9 @@ func setSteps(t *T, g Generation, set Set, in Reservation, names *SetEvents) []s
 		{"StoreGranularity", func() error { _, err := set.StoreGranularity(); return err }, "0", nil},
 		{"look-ups", func() error { t.CheckParts(set, a); return nil }, "0", nil},
 		{"SetContiguousPartCoalescing", coalesce(pmemset.CoalescingFull), "0", nil},
-		{"Map behind", mapAs(&a, "R", 64*kib, 64*kib), "0", []string{"PART_ADD R 128K"}},
+		{"Map behind", mapAs(&a, "R", 64*kib), "0", []string{"PART_ADD R 128K"}},
 		{"SetContiguousPartCoalescing", coalesce(pmemset.CoalescingNone), "0", nil},
-		{"Map another", mapAs(&b, "B", 128*kib, 64*kib), "0", []string{"PART_ADD B 64K"}},
+		{"Map another", mapAs(&b, "B", 128*kib), "0", []string{"PART_ADD B 64K"}},
 		{"RemoveRange(a part of a part map)", func() error { return set.RemoveRange(a.Addr+64*kib+5, 1) }, "0",
 			removal("REMOVE_RANGE R+65541 1")},
 		{"RemovePartMap", func() error {
@@ -162,7 +162,7 @@ func setSteps(t *T, g Generation, set Set, in Reservation, names *SetEvents) []s
 		{"RemoveRange(nothing there)", func() error { return set.RemoveRange(b.Addr, b.Size) }, "PMEMSET_E_CANNOT_FIND_PART_MAP",
 			removal("REMOVE_RANGE B 64K")},
 		{"Persist(without parts)", func() error { return set.Persist(own) }, "0", []string{"FLUSH own 1000", "DRAIN"}},
-		{"Map again", mapAs(&a, "R", 0, 64*kib), "0", []string{"PART_ADD R 64K"}},
+		{"Map again", mapAs(&a, "R", 0), "0", []string{"PART_ADD R 64K"}},
 		{"the bytes of the file", func() error { return setStepsStored(t, a.Bytes(), own, path) }, "0", nil},
 		{"Delete", set.Delete, "0", nil},
 	}

@@ -36,7 +36,7 @@ func setLibraryCases() []Case {
 				if level != "" {
 					env = append(env, level)
 				}
-				lines, _, _ := setLogged(t, env...)
+				lines, _ := setLogged(t, env...)
 				t.Check(lines == nil, "with %q the log has %q", env, lines)
 			}
 			lines, _ := setLogAt(t, 1) // to see that something would be logged
@@ -103,7 +103,7 @@ func setLibraryCases() []Case {
 		Rows: []string{page + "log-goes-to-stderr"},
 		Run: func(t *T) {
 			for _, env := range [][]string{{"PMEMSET_LOG_LEVEL=1"}, {"PMEMSET_LOG_LEVEL=4"}, {"PMEMSET_LOG_LEVEL=1", "PMEMSET_LOG_FILE="}} {
-				lines, w, _ := setLogged(t, append(env, "PMEMSET_DEBUG=1")...)
+				lines, w := setLogged(t, append(env, "PMEMSET_DEBUG=1")...)
 				for _, text := range w.Errors {
 					t.Check(slices.ContainsFunc(lines, func(line string) bool { return strings.HasSuffix(line, text) }),
 						"with %q the error %q isn't on standard error", env, text)
@@ -264,8 +264,8 @@ func setWorkloadInChild(t *T, _ json.RawMessage) any {
 
 // setLogged runs the workload with these variables and returns the lines of its
 // standard error, whatever is on its standard output being wrong.
-func setLogged(t *T, env ...string) (lines []string, w setWorkload, end childEnd) {
-	end = t.Child(childRun{Function: childSetWorkload, Env: env, Value: &w})
+func setLogged(t *T, env ...string) (lines []string, w setWorkload) {
+	end := t.Child(childRun{Function: childSetWorkload, Env: env, Value: &w})
 	t.Check(end.Stdout == "", "with %q there is %q on standard output", env, tail(end.Stdout))
 	if len(w.Errors) < 20 || len(w.Mapped) != 12 || len(w.Removed) != 6 || len(w.Made) != 6 {
 		t.Brokenf("the workload says %+v", w)
@@ -276,7 +276,7 @@ func setLogged(t *T, env ...string) (lines []string, w setWorkload, end childEnd
 			texts[i] = directoryName.ReplaceAllString(text, "…")
 		}
 	}
-	return lines, w, end
+	return lines, w
 }
 
 // directoryName is what differs from process to process in the path of a file.
@@ -284,7 +284,7 @@ var directoryName = regexp.MustCompile(testDirPrefix + "[0-9]+")
 
 // setLogAt is the log of a level, on standard error.
 func setLogAt(t *T, level int) ([]string, setWorkload) {
-	lines, w, _ := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL="+strconv.Itoa(level))
+	lines, w := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL="+strconv.Itoa(level))
 	t.Note("level "+strconv.Itoa(level), "%d lines on standard error", len(lines))
 	return lines, w
 }
@@ -315,14 +315,14 @@ func setLogWithoutDebugging(t *T) {
 		{"PMEMSET_LOG_LEVEL=4", "PMEMSET_DEBUG=yes"},
 		{"PMEMSET_LOG_LEVEL=4", "PMEM2_DEBUG=1"}, // libpmem2's, which has a log of its own
 	} {
-		lines, _, _ := setLogged(t, env...)
+		lines, _ := setLogged(t, env...)
 		t.Check(lines == nil, "without debugging (%d), with %q, the log has %q", i, env, lines)
 	}
 	left, err := os.ReadDir(dir)
 	t.suite(err, "read a directory")
 	t.Check(len(left) == 0, "without debugging there is a file %v", left)
 	// The other way round, libpmem2 has no part in this log.
-	both, _, _ := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL=3", "PMEM2_DEBUG=1")
+	both, _ := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL=3", "PMEM2_DEBUG=1")
 	alone, _ := setLogAt(t, 3)
 	extra, lacking := more(both, alone)
 	t.Check(extra == nil && lacking == "", "with debugging of libpmem2, too, there is %q in the log, and there isn't %q", extra, lacking)
@@ -341,7 +341,7 @@ func setLogFile(t *T) {
 	}
 	path := filepath.Join(dir, "log")
 	for _, what := range []string{"a fresh log file", "a log file that was there"} {
-		lines, _, _ := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL=3", "PMEMSET_LOG_FILE="+path)
+		lines, _ := setLogged(t, "PMEMSET_DEBUG=1", "PMEMSET_LOG_LEVEL=3", "PMEMSET_LOG_FILE="+path)
 		t.Check(lines == nil, "with a log file there is %q on standard error", lines)
 		same(path, what)
 		// The next one begins it anew.

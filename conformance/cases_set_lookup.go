@@ -97,8 +97,9 @@ func checkWhole(t *T, m PartMap, want pmemset.PartDescriptor, what string) {
 	t.Check(d == want, "%s is %s, want %s", what, partText(d), partText(want))
 }
 
-// mapParts maps n parts of size bytes, one after the other in the source.
-func mapParts(t *T, g Generation, set Set, src SetSource, n int, size uint64) (parts []pmemset.PartDescriptor) {
+// mapParts maps n parts of 64 KiB, one after the other in the source.
+func mapParts(t *T, g Generation, set Set, src SetSource, n int) (parts []pmemset.PartDescriptor) {
+	const size = 64 * kib
 	for i := range uint64(n) {
 		parts = append(parts, t.SetMap(g, set, src, i*size, size))
 	}
@@ -109,7 +110,7 @@ func setWalk(t *T) {
 	t.EachGeneration(func(g Generation) {
 		_, src := t.SetFile(512 * kib)
 		set := t.Set()
-		parts := mapParts(t, g, set, src, 8, 64*kib)
+		parts := mapParts(t, g, set, src, 8)
 		// Whatever order they were made in: by address.
 		slices.SortFunc(parts, func(a, b pmemset.PartDescriptor) int {
 			if a.Addr < b.Addr {
@@ -159,11 +160,11 @@ func setWalkReserved(t *T) {
 		r := t.Reservation(0, mib)
 		_, src := t.SetFile(64 * kib)
 		set, other := t.Set(t.SetConfigIn(r)), t.Set(t.SetConfigIn(r))
-		parts := mapParts(t, g, set, src, 1, 64*kib)
-		parts = append(parts, mapParts(t, g, set, src, 1, 64*kib)...)
+		parts := mapParts(t, g, set, src, 1)
+		parts = append(parts, mapParts(t, g, set, src, 1)...)
 		foreign := t.SetMap(g, other, src, 0, 64*kib)
 		t.MapAs(mapSpec{in: r, at: 192 * kib, length: 64 * kib}, t.FileSource(64*kib))
-		parts = append(parts, mapParts(t, g, set, src, 1, 64*kib)...)
+		parts = append(parts, mapParts(t, g, set, src, 1)...)
 		checkParts := func(want ...pmemset.PartDescriptor) {
 			got := t.PartMaps(set)
 			t.Check(slices.Equal(got, want), "the walk gives %s, want %s", partsText(got), partsText(want))
@@ -196,9 +197,9 @@ func setByAddress(t *T) {
 		a := t.SetMap(g, set, src, 0, 64*kib)
 		b := t.SetMap(g, set, src, 0, t.Page()) // the very next byte is another part map's
 		hole := t.SetMap(g, set, src, 0, 64*kib)
-		c := t.SetMap(g, set, src, 0, 64*kib)
+		t.SetMap(g, set, src, 0, 64*kib)
 		t.Coalesce(set, pmemset.CoalescingFull)
-		c = t.SetMap(g, set, src, 64*kib, 64*kib)
+		c := t.SetMap(g, set, src, 64*kib, 64*kib)
 		t.Check(c.Size == 128*kib, "coalesced, the part map is %s", partText(c))
 		t.Must(set.RemoveRange(hole.Addr, 1), "RemoveRange() of the third part")
 		for _, d := range []pmemset.PartDescriptor{a, b, c} {
@@ -302,7 +303,7 @@ func setDropOfEachKind(t *T) {
 			{"PartMapByAddress", func(set Set, parts []pmemset.PartDescriptor) PartMap { return t.at(set, parts[2].Addr) }},
 		} {
 			set := t.Set()
-			parts := mapParts(t, g, set, src, 3, 64*kib)
+			parts := mapParts(t, g, set, src, 3)
 			m := from.get(set, parts)
 			d := m.Descriptor()
 			other := t.at(set, d.Addr)

@@ -28,9 +28,9 @@ func setRemovePartMapCases() []Case {
 				_, src := t.SetFile(64 * kib)
 				set := t.Set(t.SetConfigIn(r))
 				for which := range 3 {
-					parts := mapParts(t, g, set, src, 1, 64*kib)
-					parts = append(parts, mapParts(t, g, set, src, 1, 64*kib)...)
-					parts = append(parts, mapParts(t, g, set, src, 1, 64*kib)...)
+					parts := mapParts(t, g, set, src, 1)
+					parts = append(parts, mapParts(t, g, set, src, 1)...)
+					parts = append(parts, mapParts(t, g, set, src, 1)...)
 					gone := parts[which]
 					t.Must(set.RemovePartMap(t.at(set, gone.Addr)), "RemovePartMap() of part %d", which)
 					checkReservation(t, r, addr, mib)
@@ -109,7 +109,7 @@ func setRemovesPart(t *T) {
 			{"PartMapByAddress", func(set Set, parts []pmemset.PartDescriptor) PartMap { return t.at(set, parts[0].Addr+70) }},
 		} {
 			set, events := t.SetWithEvents()
-			parts := mapParts(t, g, set, src, 3, 64*kib)
+			parts := mapParts(t, g, set, src, 3)
 			events.Take()
 			m := from.get(set, parts)
 			d := m.Descriptor()
@@ -177,7 +177,7 @@ func setRemoveReferenced(t *T) {
 		path, src := t.SetFile(128 * kib)
 		fd := t.Open(t.FileAt(path), platform.ORdwr)
 		set, events := t.SetWithEvents()
-		parts := mapParts(t, g, set, src, 2, 64*kib)
+		parts := mapParts(t, g, set, src, 2)
 		events.Take()
 		d := parts[0]
 		held := []PartMap{t.at(set, d.Addr), t.at(set, d.Addr+100), t.at(set, d.Addr+64*kib-1)}

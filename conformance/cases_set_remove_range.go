@@ -280,7 +280,7 @@ func removeRangeSeparate(t *T) {
 		set, other := t.Set(), t.Set()
 		stays := t.SetMap(g, other, src, 0, 64*kib)
 		for _, c := range []struct{ at, n uint64 }{{0, 1}, {64*kib - 1, 1}, {100, 1000}, {0, 64 * kib}} {
-			parts := mapParts(t, g, set, src, 3, 64*kib)
+			parts := mapParts(t, g, set, src, 3)
 			for len(parts) > 0 {
 				d := parts[len(parts)/2]
 				parts = slices.Delete(parts, len(parts)/2, len(parts)/2+1)
@@ -295,7 +295,7 @@ func removeRangeSeparate(t *T) {
 			addr uintptr
 			n    uint64
 		}{{0, math.MaxUint64}, {1, math.MaxUint64}, {4096, math.MaxUint64 - 4096}} {
-			mapParts(t, g, set, src, 3, 64*kib)
+			mapParts(t, g, set, src, 3)
 			t.Must(set.RemoveRange(all.addr, all.n), "RemoveRange(%#x, %#x)", all.addr, all.n)
 			t.CheckParts(set)
 			t.CheckParts(other, stays) // but for another set's
@@ -339,9 +339,9 @@ func removeRangeEmpty(t *T) {
 		set := t.Set(t.SetConfigIn(r))
 		t.Must(set.RemoveRange(0, 0), "RemoveRange(0, 0) of a set without parts")
 		first := t.SetMap(g, set, src, 0, 256*kib)
-		second := t.SetMap(g, set, src, 0, 64*kib)
+		t.SetMap(g, set, src, 0, 64*kib)
 		t.Coalesce(set, pmemset.CoalescingFull)
-		second = t.SetMap(g, set, src, 0, 64*kib)
+		second := t.SetMap(g, set, src, 0, 64*kib)
 		t.Check(second.Size == 128*kib, "the second part map is %s", partText(second))
 		held := t.at(set, first.Addr) // doesn't matter either
 		for _, addr := range []uintptr{
@@ -361,9 +361,9 @@ func removeRangeReferenced(t *T) {
 		_, src := t.SetFile(256 * kib)
 		set := t.Set(t.SetConfigIn(t.Reservation(0, mib)))
 		a := t.SetMap(g, set, src, 0, 64*kib)
-		b := t.SetMap(g, set, src, 0, 64*kib)
+		t.SetMap(g, set, src, 0, 64*kib)
 		t.Coalesce(set, pmemset.CoalescingFull)
-		b = t.SetMap(g, set, src, 64*kib, 64*kib)
+		b := t.SetMap(g, set, src, 64*kib, 64*kib)
 		t.Coalesce(set, pmemset.CoalescingNone)
 		c := t.SetMap(g, set, src, 0, 64*kib)
 

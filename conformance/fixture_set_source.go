@@ -168,7 +168,7 @@ type disguised struct {
 func (d *disguised) Open(path string, flags int, mode uint32) (int, error) {
 	fd, err := d.Platform.Open(path, flags, mode)
 	if err == nil && d.kind == platform.SIFSOCK && flags&platform.OPath == 0 {
-		_ = d.Platform.Close(fd)
+		_ = d.Close(fd)
 		return -1, syscall.ENXIO
 	}
 	return fd, err

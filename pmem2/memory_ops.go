@@ -34,7 +34,7 @@ const (
 // Valid reports whether all flags are known and no two exclude each other.
 func (f MemFlags) Valid() bool {
 	nonTemporal := f&memNonTemporals != 0
-	return f&^memValidFlags == 0 && !(nonTemporal && f&(memTemporals|MemNoFlush) != 0)
+	return f&^memValidFlags == 0 && (!nonTemporal || f&(memTemporals|MemNoFlush) == 0)
 }
 
 // Memmove is what pmem2_get_memmove_fn(3) returns, called: it copies src to dst,

@@ -27,7 +27,7 @@ const (
 // benchSource is a source of 64 pages of memory, on this machine.
 func benchSource(tb testing.TB) (*pmemset.Source, *pmem2.Source) {
 	tb.Helper()
-	fd, err := unix.MemfdCreate(benchName, unix.MFD_CLOEXEC)
+	fd, err := unix.MemfdCreate(benchName, unix.MFD_CLOEXEC) //nolint:forbidigo // a file, which no platform makes
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -49,8 +49,8 @@ func newConcurrentCaller(tb testing.TB) *concurrentCaller {
 	return c
 }
 
-// renew makes a new set the one that is used, and returns the old one.
-func (c *concurrentCaller) renew() (old *pmemset.Set) {
+// renew makes a new set the one that is used.
+func (c *concurrentCaller) renew() {
 	cfg := pmemset.NewConfig()
 	modelMustDo(cfg.SetRequiredStoreGranularity(pmem2.GranularityPage))
 	modelMustDo(cfg.SetEventCallback(func(s *pmemset.Set, e *pmemset.Event) error {
@@ -66,7 +66,7 @@ func (c *concurrentCaller) renew() (old *pmemset.Set) {
 	c.mu.Lock()
 	c.sets = append(c.sets, set)
 	c.mu.Unlock()
-	return c.set.Swap(set)
+	c.set.Store(set)
 }
 
 // damage gives the file a bad block.

@@ -93,7 +93,7 @@ func TestConfigReservationAndCallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Delete() //nolint:errcheck // the end of the test
+	defer r.Delete()
 	c := NewConfig()
 	mine := errors.New("mine")
 	for _, tc := range []struct {

@@ -124,7 +124,7 @@ func leaves(failure error, format string, args ...any) error {
 	what := "left behind: " + fmt.Sprintf(format, args...)
 	e, ok := failure.(*Error) //nolint:errorlint // what a callback has wrapped is its own
 	if !ok {
-		failPMem2("event callback", failure, "%s", what)
+		_ = failPMem2("event callback", failure, "%s", what)
 		return failure
 	}
 	left := *e

@@ -108,12 +108,12 @@ func (h *hazard) appends(s *scene, path string, b []byte) (at uint64) {
 		s.Errorf("open: %v", err)
 		return 0
 	}
-	defer h.Platform.Close(fd)
+	defer h.Close(fd)
 	st, err := h.Platform.Fstat(fd)
 	if err != nil {
 		s.Errorf("fstat: %v", err)
 	}
-	if n, err := h.Platform.Pwrite(fd, b, st.Size); n != len(b) || err != nil {
+	if n, err := h.Pwrite(fd, b, st.Size); n != len(b) || err != nil {
 		s.Errorf("pwrite: %d, %v", n, err)
 	}
 	return uint64(st.Size)

@@ -33,7 +33,7 @@ func TestHazardReferencesDontWrap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer set.Delete() //nolint:errcheck // it has none
+			defer set.Delete()
 			d, err := set.Map(src, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -52,7 +52,7 @@ func TestHazardReferencesDontWrap(t *testing.T) {
 				}
 				p.Drop()
 			}
-			if n := int64(part.refs.Load()); n != math.MaxInt32-1 {
+			if n := part.refs.Load(); n != math.MaxInt32-1 {
 				t.Errorf("%d references, want %d", n, math.MaxInt32-1)
 			}
 			part.refs.Store(0)

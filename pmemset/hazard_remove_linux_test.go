@@ -61,9 +61,9 @@ func TestHazardFlushInPartRemove(t *testing.T) {
 					if row.before > 0 {
 						s.coalescing(set, pmemset.CoalescingNone)
 					}
-					d := s.maps(set, src, sceneM, 64*sceneK)
+					s.maps(set, src, sceneM, 64*sceneK)
 					s.coalescing(set, pmemset.CoalescingFull)
-					d = s.maps(set, src, 2*sceneM, 64*sceneK)
+					d := s.maps(set, src, 2*sceneM, 64*sceneK)
 					s.coalescing(set, pmemset.CoalescingNone)
 					for range row.then {
 						s.maps(set, src, 0, 64*sceneK)
@@ -222,7 +222,7 @@ func TestHazardMapsDeletedByTheProgram(t *testing.T) {
 				if offset, ok := r.FindFree(sceneM, 4096); !ok || offset != 0 {
 					p.Errorf("the reservation isn't free: %d, %t", offset, ok)
 				}
-				p.counts(src, 0)
+				p.countsNone(src)
 			})
 		})
 	}

@@ -28,11 +28,11 @@ func TestHazardCreateAlwaysRace(t *testing.T) {
 				makes := func(text string) {
 					fd, err := h.Platform.Open(path, platform.ORdwr|platform.OCreat|platform.OExcl, 0o600)
 					s.must(err)
-					n, err := h.Platform.Pwrite(fd, []byte(text), 0)
+					n, err := h.Pwrite(fd, []byte(text), 0)
 					if s.must(err); n != len(text) {
 						s.Fatalf("%d bytes written", n)
 					}
-					s.must(h.Platform.Close(fd))
+					s.must(h.Close(fd))
 				}
 				if row.there {
 					makes("what was there")
@@ -43,7 +43,7 @@ func TestHazardCreateAlwaysRace(t *testing.T) {
 						return nil
 					}
 					if opens == row.gone {
-						s.must(h.Platform.Unlink(path))
+						s.must(h.Unlink(path))
 					}
 					if opens == row.made {
 						makes(stranger)

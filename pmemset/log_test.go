@@ -213,7 +213,7 @@ func TestErrorLogAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer src.Delete() //nolint:errcheck // it has none
+	defer src.Delete()
 	cfg := NewConfig()
 	if err := cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err != nil {
 		t.Fatal(err)
@@ -222,7 +222,7 @@ func TestErrorLogAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer set.Delete() //nolint:errcheck // it has none
+	defer set.Delete()
 	d, err := set.Map(src, nil)
 	if err != nil {
 		t.Fatal(err)

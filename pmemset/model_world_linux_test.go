@@ -8,8 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"unsafe"
 
 	"pmemlab/emu"
 	"pmemlab/pmem2"
@@ -99,7 +98,7 @@ func newModelStorage() *modelStorage {
 		if model.readOnly {
 			fd = modelMust(m.Open(path, platform.ORdonly|platform.OCloexec, 0))
 		}
-		s.view = modelMust(unix.Mmap(s.fd, 0, modelPages*modelPage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED))
+		s.view = platform.Bytes(modelMust(platform.Host().Mmap(0, modelPages*modelPage, platform.ProtRead|platform.ProtWrite, platform.MapShared, s.fd, 0)), modelPages*modelPage)
 		s.open = func() (*pmemset.Source, error) { return open(path, fd) }
 		s.model.file = &s.file
 		return s
@@ -143,7 +142,7 @@ func (st *modelStorage) close() error {
 	for _, f := range st.files {
 		modelMustDo(f.source.Delete())
 		if f.fd != 0 {
-			modelMustDo(unix.Munmap(f.view))
+			modelMustDo(platform.Host().Munmap(uintptr(unsafe.Pointer(&f.view[0])), modelPages*modelPage))
 			modelMustDo(st.machine.Close(f.fd))
 		}
 		if f.pmem2 != nil && f.model.readOnly {

@@ -30,7 +30,7 @@ func (a *addition) leave(failure error) error {
 	for range 2 {
 		switch {
 		case a.spot.fresh:
-			err = r.VMReservation.Delete()
+			err = r.Delete()
 		case a.spot.extended > 0:
 			err = r.Shrink(r.Size()-a.spot.extended, a.spot.extended)
 		}

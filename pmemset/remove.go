@@ -188,7 +188,7 @@ func (s *Set) removeWhole(op string, p *part) error {
 		return failPMem2(op, err, "unmapping the part map of %d bytes at %#x", whole.Size, whole.Addr)
 	}
 	if err != nil { // about something else: for the logs
-		failPMem2(op, err, "the part map of %d bytes at %#x is unmapped", whole.Size, whole.Addr)
+		_ = failPMem2(op, err, "the part map of %d bytes at %#x is unmapped", whole.Size, whole.Addr)
 	}
 	operation("%s: %d bytes at %#x unmapped", op, whole.Size, whole.Addr)
 	s.forget(p.pieces)
@@ -274,7 +274,7 @@ func (s *Set) cut(op string, p *part, i, j int) error {
 		return failPMem2(op, err, "unmapping %d mappings at %#x, a part of a part map", j-i, at)
 	}
 	if err != nil { // about something else: for the logs
-		failPMem2(op, err, "%d mappings at %#x are unmapped", j-i, at)
+		_ = failPMem2(op, err, "%d mappings at %#x are unmapped", j-i, at)
 	}
 	end := p.end()
 	switch first, last := removed[0], removed[len(removed)-1]; {

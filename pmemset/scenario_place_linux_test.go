@@ -258,7 +258,7 @@ func (s *scene) descending(src *pmemset.Source) *pmemset.Set {
 		b := s.mapsAt("B: 64K", set, src, 0, 64*sceneK).Addr
 		a := s.mapsAt("A: 64K", set, src, 0, 64*sceneK).Addr
 		if a < b {
-			s.bases["A"], s.bases["B"], a, b = b, a, b, a
+			s.bases["A"], s.bases["B"], b = b, a, a
 		}
 		if spare < b {
 			s.removesAt(set, spare)

@@ -80,7 +80,7 @@ func sceneOnPmem(t *testing.T, gens string, body func(*scenePmem)) {
 func (p *scenePmem) allocated(fs *emu.FileSystem) string {
 	p.Helper()
 	path := p.create(fs, scenePmemSize)
-	fd := p.scene.open(path, platform.ORdwr)
+	fd := p.open(path, platform.ORdwr)
 	p.must(errors.Join(p.machine.Fallocate(fd, 0, 0, scenePmemSize), p.machine.Close(fd)))
 	return path
 }
@@ -165,7 +165,7 @@ func (s *scene) modeIs(path string, want uint32) {
 	defer s.machine.Close(fd)
 	st, err := s.machine.Fstat(fd)
 	s.must(err)
-	if got := uint32(st.Mode) &^ unix.S_IFMT; got != want {
+	if got := st.Mode &^ unix.S_IFMT; got != want {
 		s.Errorf("%s has mode %#o, want %#o", path, got, want)
 	}
 }

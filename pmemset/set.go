@@ -172,7 +172,7 @@ func unmapAll(op string, pieces []piece) error {
 		var gone bool
 		if gone, err = d.Commit(); gone {
 			if err != nil { // about something else: for the logs
-				failPMem2(op, err, text, 0, len(pieces), pieces[0].addr)
+				_ = failPMem2(op, err, text, 0, len(pieces), pieces[0].addr)
 			}
 			return nil
 		}
@@ -258,7 +258,7 @@ func (s *Set) trim(r *region) {
 		return
 	}
 	if r.parts == 0 {
-		if r.VMReservation.Delete() != nil {
+		if r.Delete() != nil {
 			s.litter = append(s.litter, r)
 		}
 		return
@@ -283,5 +283,5 @@ func (s *Set) trim(r *region) {
 // sweep tries once more to give back what couldn't be given back. mu is held.
 func (s *Set) sweep() {
 	s.strays = slices.DeleteFunc(s.strays, func(m *pmem2.Map) bool { return m.Delete() == nil || m.Address() == 0 })
-	s.litter = slices.DeleteFunc(s.litter, func(r *region) bool { return r.VMReservation.Delete() == nil })
+	s.litter = slices.DeleteFunc(s.litter, func(r *region) bool { return r.Delete() == nil })
 }

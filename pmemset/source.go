@@ -130,7 +130,7 @@ func (s *Source) dispose() {
 	_ = s.pmem2.Delete() // which has no error
 	if err := s.machine.Close(s.fd); err != nil {
 		// Not again: Linux has closed it whatever it says. The logs alone can tell.
-		failErrno("Source.Delete", err, "closing descriptor %d of %q", s.fd, s.path)
+		_ = failErrno("Source.Delete", err, "closing descriptor %d of %q", s.fd, s.path)
 	}
 }
 

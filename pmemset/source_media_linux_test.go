@@ -34,10 +34,10 @@ func newMedia(t *testing.T) *media {
 	return &media{newSite(t, m, strings.TrimSuffix(fs.Path(""), "/")), m, fs, m.AddDevDax(emu.DevDax{Size: 8 << 20, Align: 2 << 20})}
 }
 
-// written makes a file of n bytes, none of which is zero.
-func (s *media) written(name string, n int) *Source {
+// written makes the file f of n bytes, none of which is zero.
+func (s *media) written(n int) *Source {
 	s.t.Helper()
-	src, err := XSourceFromFile(s.path(name), SourceFileCreateAlways, On(s))
+	src, err := XSourceFromFile(s.path("f"), SourceFileCreateAlways, On(s))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestDeviceSource(t *testing.T) {
 func TestMCSafe(t *testing.T) {
 	s := newMedia(t)
 	const size = 64 << 10
-	file := s.written("f", size)
+	file := s.written(size)
 	borrowed, err := SourceFromPMem2(file.pmem2)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestMCSafe(t *testing.T) {
 // bad blocks, though it is one where they are looked for.
 func TestMCSafeNotSupported(t *testing.T) {
 	s := newMedia(t)
-	file, device := s.written("f", 4096), s.device()
+	file, device := s.written(4096), s.device()
 	for _, row := range []struct {
 		plan string
 		call func() error
@@ -200,7 +200,7 @@ func TestMCSafeNotSupported(t *testing.T) {
 // TestMCSafeBadBlock: bad media is an error, not the end of the program.
 func TestMCSafeBadBlock(t *testing.T) {
 	s := newMedia(t)
-	file, device := s.written("f", 64<<10), s.device()
+	file, device := s.written(64<<10), s.device()
 	if err := errors.Join(s.fs.AddBadBlock("f", 8192, 512), s.dax.AddBadBlock(4096, 512)); err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestAlignment(t *testing.T) {
 	}
 	defer deleteSource(t, tmp)
 	device := s.device()
-	for src, want := range map[*Source]uint64{s.written("f", 5000): 4096, tmp: 4096, device: 2 << 20} {
+	for src, want := range map[*Source]uint64{s.written(5000): 4096, tmp: 4096, device: 2 << 20} {
 		if n, err := src.Alignment(); n != want || err != nil {
 			t.Errorf("%s: got %d, %v; want %d", src.name(), n, err, want)
 		}
@@ -257,7 +257,7 @@ func TestAlignment(t *testing.T) {
 // TestClearBadBlockErrors: the arguments, what sysfs lacks, and what the system refuses.
 func TestClearBadBlockErrors(t *testing.T) {
 	s := newMedia(t)
-	file, device := s.written("f", 64<<10), s.device()
+	file, device := s.written(64<<10), s.device()
 	clear := func(src *Source, off, n uint64) error {
 		return src.ClearBadBlock(pmem2.BadBlock{Offset: off, Length: n})
 	}
@@ -398,7 +398,7 @@ func TestSearchBadBlocks(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newMedia(t)
-			src := s.written("f", 256<<10)
+			src := s.written(256 << 10)
 			for _, off := range tc.bad {
 				if err := s.fs.AddBadBlock("f", off, 512); err != nil {
 					t.Fatal(err)
@@ -437,8 +437,8 @@ func TestSearchBadBlocksErrors(t *testing.T) {
 		src  func(*media) *Source
 		want error
 	}{
-		{"(ENOENT (Op list readlink))", func(s *media) *Source { return s.written("f", 4096) }, ErrBadBlockNoSupp},
-		{"(EACCES (Op fiemap))", func(s *media) *Source { return s.written("f", 4096) }, syscall.EACCES},
+		{"(ENOENT (Op list readlink))", func(s *media) *Source { return s.written(4096) }, ErrBadBlockNoSupp},
+		{"(EACCES (Op fiemap))", func(s *media) *Source { return s.written(4096) }, syscall.EACCES},
 		{"(EACCES (PathMatch \"*/resource\"))", (*media).device, syscall.EACCES},
 		{"(EIO (Op fstat))", (*media).device, syscall.EIO},
 	} {
@@ -514,7 +514,7 @@ func TestRemoveBadMedia(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer set.Delete() //nolint:errcheck // it has none
+			defer set.Delete()
 			where := NewMapConfig(nil)
 			var parts [2]PartDescriptor
 			for i := range parts {

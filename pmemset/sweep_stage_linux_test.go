@@ -252,16 +252,6 @@ func (set *sweepSet) list() (list []pmemset.PartDescriptor) {
 	return list
 }
 
-// first is a reference to the lowest part map.
-func (set *sweepSet) first(t *testing.T) *pmemset.PartMap {
-	t.Helper()
-	p := set.FirstPartMap()
-	if p == nil {
-		t.Fatal("the set has no part map")
-	}
-	return p
-}
-
 // forget makes what has been sent so far the past. What the events don't tell, that
 // a part map has become smaller, the list does.
 func (set *sweepSet) forget() {
