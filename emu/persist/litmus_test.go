@@ -1,0 +1,176 @@
+package persist
+
+// The litmus tests. A, B, … lie in lines of their own (and sectors), A and A2 in words of
+// one line. Instructions:
+//
+//	A  A=2         store 1, or 2, in the whole word
+//	A/16=3  A+4/8  store so many bytes, each 3 (or 1); from byte 4 of the word on
+//	NT A           the same, non-temporally
+//	look A B=2     a look finds that A and B have changed
+//	FL A  FO A     CLFLUSH; CLWB or CLFLUSHOPT
+//	SF  MF         fences
+//	RMW A          a locked store: a fence, too
+//	ld A           a load
+//	A?             load A and stop if it's 0
+//	r=A  A=r       load A, store what was loaded
+//	CVAP A  DSB    DC CVAP and DSB SY
+//	DMB  DSBST     barriers that complete nothing
+//	lock  unlock   of L
+//	msync A
+//	check          the power fails after this only; otherwise at any moment
+//
+// | separates threads. Images have a digit for each location, in the order of the second
+// column.
+
+const (
+	// What the rules of the axiomatic and operational model of Cho, Lee, Raad and Kang
+	// (PLDI 2021; Coq sources in view-hw, TsoPromising.v) give, enumerated, with one cut per
+	// line. The programs are derived, not published. eADR: prefixes of the order in which
+	// stores become visible (Intel, eADR, 2021; SDM vol. 3, memory ordering).
+	enumerated = "Cho et al., PLDI 2021 (view-hw TsoPromising.v), enumerated, one cut per line"
+	streaming  = "Intel Optimization manual, streaming stores; SDM vol. 3, memory ordering (derived)"
+	so65439089 = "Stack Overflow 65439089, clflush at a crash"
+	so65558114 = "Stack Overflow 65558114, movnti at a crash"
+	rmem       = "rmem-persistency (kaist-cp), README"
+	viewArm    = "Cho et al., PLDI 2021 (view-hw Axiomatic.v), derived"
+	kernelDocs = "Linux: msync(2), fsync(2); sectors are what a disk writes whole"
+)
+
+type litmus struct {
+	name, program, order string
+	// The proven images of each model; "": not run, "same": as the one before.
+	x86, eadr, arm, page string
+	possible             string // those of the first model that is run; "": not fixed
+	source               string
+}
+
+var litmusTests = []litmus{
+	{name: "X1", program: "A; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	// The model has an order for each location: 01 is possible, not proven.
+	{name: "X2", program: "A; A2", order: "A A2", x86: "00 10 11", eadr: "same", possible: "all", source: enumerated + "; " + so65439089 + "; Jaaru"},
+	{name: "X3", program: "A; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "00 10 11", source: enumerated + "; Intel SDM, CLFLUSH"},
+	{name: "X4", program: "A; FO A; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated + "; Intel SDM, CLWB"},
+	{name: "X5", program: "A; FO A; SF; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "00 10 11", source: enumerated},
+	{name: "X6", program: "A; FO A; MF; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "00 10 11", source: enumerated},
+	{name: "X7", program: "A; FO A; RMW B", order: "A B", x86: "00 10 11", eadr: "same", source: enumerated},
+	{name: "X7b", program: "A; FO A; RMW L; B", order: "A B L", x86: "000 100 101 110 111", eadr: "000 100 101 111", source: enumerated},
+	{name: "X8", program: "A; B; FO A; FL B; C", order: "A B C", x86: "000 010 011 100 110 111", eadr: "000 100 110 111", source: enumerated},
+	{name: "X8b", program: "A; FO A; B; FL B; C", order: "A B C", x86: "000 010 011 100 110 111", eadr: "000 100 110 111", source: enumerated},
+	{name: "X9", program: "A; FL B; C", order: "A C", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "X10", program: "FO A; A; SF; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "X11", program: "FL A; A; SF; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "X12", program: "A; SF; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "X13", program: "A; FO A; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", source: enumerated},
+	{name: "X14", program: "A=1; FO A; A=2; SF; B", order: "A B", x86: "00 10 11 20 21", eadr: "00 10 20 21", source: enumerated},
+	{name: "X15", program: "A; A2; FO A; SF; B", order: "A A2 B", x86: "000 100 110 111", eadr: "same", source: enumerated},
+	{name: "X16", program: "A; FO A2; SF; B", order: "A B", x86: "00 10 11", eadr: "same", source: enumerated},
+	{name: "X17", program: "A; B; FO B; SF; C", order: "A B C", x86: "000 010 011 100 110 111", eadr: "000 100 110 111", source: enumerated},
+	{name: "X18", program: "A; B; FO A; FO B; SF; C", order: "A B C", x86: "000 010 100 110 111", eadr: "000 100 110 111", source: enumerated},
+	{name: "X19", program: "A; FO A; ld C; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "X20", program: "A=1; FL A; A=2; B", order: "A B", x86: "00 10 11 20 21", eadr: "00 10 20 21", source: enumerated},
+	{name: "X21", program: "A; RMW A2; B", order: "A A2 B", x86: "000 001 100 101 110 111", eadr: "000 100 110 111", source: enumerated},
+
+	{name: "T1", program: "A; FO A; F | F?; SF; B", order: "A B F", x86: "all", eadr: "000 100 101 111", source: enumerated},
+	{name: "T2", program: "A; F | F?; FO A; SF; B", order: "A B F", x86: "000 001 100 101 110 111", eadr: "000 100 101 111", source: enumerated},
+	{name: "T3", program: "A | A?; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", source: enumerated},
+	{name: "T4", program: "A | A?; FO A; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "T5", program: "A | A?; B", order: "A B", x86: "all", eadr: "00 10 11", source: enumerated},
+	{name: "T6", program: "A; FL A; F | F?; B", order: "A B F", x86: "000 100 101 110 111", eadr: "000 100 101 111", source: enumerated},
+	{name: "T7", program: "A; FO A; SF; F | F?; B", order: "A B F", x86: "000 100 101 110 111", eadr: "000 100 101 111", source: enumerated},
+	{name: "T8b", program: "A; FO B; SF; C | B; FO A; SF; D", order: "A B C D", x86: "all", eadr: "needs C>A D>B", source: enumerated},
+	{name: "T8c", program: "A; SF; FO B; SF; C | B; SF; FO A; SF; D", order: "A B C D", x86: "all but 0011", eadr: "needs C>A D>B", source: enumerated},
+	{name: "T8d", program: "A; FL B; C | B; FL A; D", order: "A B C D", x86: "all but 0011", eadr: "needs C>A D>B", source: enumerated},
+	{name: "T9", program: "A=1; FO A; SF; B | A=2", order: "A B", x86: "00 10 11 20 21", eadr: "same", source: enumerated},
+	{name: "T10", program: "A; FO A | SF; B", order: "A B", x86: "all", eadr: "all", source: enumerated},
+	{name: "T11", program: "A | A?; FO A; RMW B", order: "A B", x86: "00 10 11", eadr: "same", source: enumerated},
+	{name: "T12", program: "A; A2 | A2?; FO A; SF; B", order: "A A2 B", x86: "000 100 110 111", eadr: "same", source: enumerated},
+	{name: "T13", program: "A | A?; FO A; B; SF; C", order: "A B C", x86: "000 010 100 101 110 111", eadr: "000 100 110 111", source: enumerated},
+
+	// Under eADR no source says it; that the buffers are kept isn't said either.
+	{name: "N1, two lines", program: "NT A; NT B", order: "A B", x86: "all", eadr: "all", source: streaming},
+	{name: "N1, one line", program: "NT A; NT A2", order: "A A2", x86: "all", eadr: "all", source: streaming},
+	{name: "N2, then ordinary", program: "NT A; B", order: "A B", x86: "all", eadr: "all", source: streaming},
+	{name: "N2, then ordinary, one line", program: "NT A; A2", order: "A A2", x86: "all", eadr: "all", source: streaming},
+	{name: "N2, ordinary first", program: "B; NT A", order: "A B", x86: "all", eadr: "all", source: streaming},
+	{name: "N2, ordinary first, one line", program: "A2; NT A", order: "A A2", x86: "all", eadr: "all", source: streaming},
+	{name: "N3", program: "NT A; SF; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "00 10 11", source: "Intel SDM, MOVNTI and SFENCE; PMDK"},
+	{name: "N4: a fence elsewhere", program: "NT A; F | F?; SF; B", order: "A B F", x86: "all", eadr: "000 001 100 101 011 111", source: streaming},
+	{name: "N5: the last wins", program: "NT A=1; NT A=2; SF; B", order: "A B", x86: "00 10 20 21", eadr: "same", source: streaming},
+	{name: "N6: one word, ordinary last", program: "NT A=1; A=2; SF; B", order: "A B", x86: "00 10 11 20 21", eadr: "00 10 20 21", source: streaming + "; coherence"},
+	{name: "N7: one word, non-temporal last", program: "A=1; NT A=2; SF; B", order: "A B", x86: "00 10 20 21", eadr: "same", source: streaming + "; coherence"},
+	{name: "N8: a line with both", program: "A; NT A2; SF; B", order: "A A2 B", x86: "000 100 010 110 011 111", eadr: "000 100 010 110 111", source: streaming},
+	// The SDM has no write pass a CLFLUSH, the Optimization manual has these stores unordered.
+	{name: "N9: CLFLUSH", program: "NT A; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "all", source: "Intel SDM vol. 3 against " + streaming},
+	{name: "N10: CLFLUSH of another line", program: "NT A; FL B; C", order: "A C", x86: "all", eadr: "all", source: streaming},
+	{name: "N11: CLFLUSH elsewhere", program: "NT A; F | F?; FL A; B", order: "A B", x86: "all", eadr: "all", source: "AMD64 APM vol. 3 (2005): a CLFLUSH empties the buffers of its own processor"},
+	{name: "N12: CLWB is no fence", program: "NT A; FO A; B", order: "A B", x86: "all", eadr: "all", source: streaming},
+
+	{name: "P1, one line", program: "A; A2; FL A", order: "A A2", x86: "00 10 11", eadr: "same", source: so65439089 + " (question)"},
+	{name: "P1, two lines", program: "A; B; FL A", order: "A B", x86: "all", source: so65439089 + " (question)"},
+	{name: "P1, write-combining", program: "NT A; NT A2; FL A", order: "A A2", x86: "all", source: so65439089 + " (question)"},
+	{name: "P2", program: "A; FL A; A2", order: "A A2", x86: "00 10 11", eadr: "same", source: so65439089 + " (on Intel; AMD's older manuals want MFENCE)"},
+	{name: "P3, 8 bytes", program: "NT A/8=3", order: "A", x86: "0 3", eadr: "same", source: so65558114},
+	{name: "P3, 4 bytes", program: "NT A+4/4=3", order: "A", x86: "0 3", eadr: "same", source: so65558114},
+	{name: "P3, 64 bytes", program: "NT A/64", order: "A A2 A3 A4 A5 A6 A7 A8", x86: "all", eadr: "all", source: so65558114},
+	{name: "P4", program: "A; FO A; SF; check", order: "A", x86: "1", eadr: "1", source: "Agamotto flush_and_fence"},
+	{name: "P5", program: "A; FO A; check", order: "A", x86: "0 1", source: "Agamotto flush_no_fence"},
+	{name: "P6", program: "A; A2; FL A; SF; check", order: "A A2", x86: "11", eadr: "11", source: "Agamotto double_flush_no_err"},
+	{name: "P7, one line", program: "A; FL A2; SF; check", order: "A", x86: "1", source: "Agamotto sym_mmap"},
+	{name: "P7, two lines", program: "A; FL B; SF; check", order: "A", x86: "0 1", source: "Agamotto sym_mmap"},
+	{name: "P8, no fence", program: "NT A/16; check", order: "A A2", x86: "all", eadr: "all", source: "Agamotto nontemporal_err"},
+	{name: "P8", program: "NT A/16; SF; check", order: "A A2", x86: "11", eadr: "11", source: "Agamotto nontemporal_noerr"},
+	{name: "P9", program: "A; FL A; B; FO B; FL B; C; FO C; FO C; check", order: "A B C", x86: "110 111", eadr: "111", source: "pmemcheck isa_check"},
+	{name: "P10", program: "NT A/16; NT B/4; check", order: "A A2 B", x86: "all", source: "pmemcheck nt_stores"},
+	{name: "P11", program: "RMW A; ld A; RMW B; ld B; check", order: "A B", x86: "all", eadr: "11", source: "pmemcheck cas"},
+	{name: "P12", program: "A=1; A=5; FO A; MF; B; FO A; MF", order: "A B", x86: "00 10 50 51", eadr: "same", source: "Jaaru test2 (no outcome there)"},
+	{name: "P13, one line", program: "A; FL A; A2=2; A3=5", order: "A A2 A3", x86: "000 100 120 125", eadr: "same", source: "Jaaru testraceclflush (no outcome there)"},
+	{name: "P13, two lines", program: "A; FL A; A2=2; B=5", order: "A A2 B", x86: "000 100 120 105 125", eadr: "000 100 120 125", source: "Jaaru testraceclflush, TEST1 (no outcome there)"},
+	{name: "P14", program: "A; FO A; A3=5; MF; A2=2; FO A; MF; A=3; A2=4; FO A; MF", order: "A A3 A2",
+		x86: "000 100 150 152 352 354", eadr: "same", source: "Jaaru testraceclwb (no outcome there)"},
+
+	{name: "R1: long stores tear", program: "A/16", order: "A A2", x86: "all", eadr: "all", arm: "all", page: "00 11", source: so65558114 + "; Vinter"},
+	{name: "R2: so do stores across words", program: "A+4/8", order: "A A2", x86: "all", eadr: "all", arm: "all", source: so65558114},
+	{name: "R3: but in their place in the line", program: "A2; A3/16; A", order: "A A2 A3 A4", x86: "0000 0100 0110 0101 0111 1111", eadr: "same", source: so65439089 + "; " + so65558114},
+	{name: "R4: a clean line's flush", program: "FO A; SF; A; FO A; SF; FO A; SF; B", order: "A B", x86: "00 10 11", eadr: "same", source: "Intel SDM, CLWB"},
+	{name: "R5: another's fence between", program: "A; FO A; F; SF; B | F?; SF; C", order: "A B C", x86: "000 100 110 101 111 001", eadr: "000 100 101 110 111", source: enumerated},
+	{name: "R6: msync on DAX", program: "A; B; msync A; C", order: "A B C", x86: "000 010 100 110 101 111", eadr: "000 100 110 111", source: kernelDocs + "; Linux pmem driver"},
+	{name: "R7: msync fences its own", program: "A; FO A; NT B; msync D; C", order: "A B C", x86: "000 100 010 110 111", eadr: "000 100 110 111", source: kernelDocs + "; Linux pmem driver"},
+	{name: "R8: eADR in the visible order", program: "A; F; B | F?; C", order: "A F B C", eadr: "0000 1000 1100 1110 1101 1111", source: "Intel, eADR, 2021; SDM vol. 3, memory ordering"},
+	{name: "R9: eADR, fence after non-temporal", program: "NT A; NT B; SF; C", order: "A B C", eadr: "needs C>A C>B", source: "PMDK (fences after non-temporal stores); " + streaming},
+	{name: "R10: a non-temporal store after a flush", program: "A; FO A; NT A2; SF; B", order: "A A2 B", x86: "000 100 010 110 111", eadr: "000 100 110 111", source: "Intel SDM, CLWB and SFENCE; " + streaming},
+
+	{name: "L1: a look, one line", program: "look A A2", order: "A A2", x86: "00 11", eadr: "same", arm: "all", page: "00 11", possible: "all", source: "what nobody saw is possible, not proven"},
+	{name: "L2: a look, two lines", program: "look A B", order: "A B", x86: "all", eadr: "00 11", arm: "all", page: "all", possible: "all", source: "what nobody saw is possible, not proven"},
+	{name: "L3: a flush after a look", program: "look A A2; FO A; SF; B", order: "A A2 B", x86: "000 110 111", eadr: "same", possible: "000 100 010 110 111", source: "what nobody saw is possible, not proven"},
+	{name: "L4: two looks", program: "look A A2; look A3", order: "A A2 A3", x86: "000 110 111", eadr: "same", source: so65439089 + ": the second came later"},
+	{name: "L5: eADR between two looks", program: "look A B; look C; look D E", order: "A B C D E", eadr: "00000 11000 11100 11111",
+		possible: "00000 10000 01000 11000 11100 11110 11101 11111", source: "what nobody saw is possible, not proven"},
+
+	// d and c, or d1 and d2, are A, B and C; x, y, z, w are A, B, C, D.
+	{name: "commit_weak", program: "A; B", order: "A B", arm: "all", source: rmem},
+	{name: "commit_weak_opt", program: "A; CVAP A; B", order: "A B", arm: "all", source: rmem},
+	{name: "commit1", program: "A; CVAP A; DSB; B", order: "A B", arm: "00 10 11", possible: "00 10 11", source: rmem},
+	{name: "commit2", program: "A | A?; CVAP A; DSB; B", order: "A B", arm: "00 10 11", source: rmem},
+	{name: "commit2_opt", program: "A | A?; CVAP A; B", order: "A B", arm: "all", source: rmem},
+	{name: "commit_opt", program: "A; DMB; B | B?; DMB; CVAP A; CVAP B; DSB; C", order: "A B C", arm: "000 100 010 110 111", source: rmem},
+	{name: "fob", program: "A; DMB; B | r=B; DMB; CVAP A; DSB; C=r", order: "A B C", arm: "000 100 010 110 101 111", source: rmem},
+	{name: "flush_mca", program: "A; DSB; CVAP B; DSB; C | B; DSB; CVAP A; DSB; D", order: "A B C D", arm: "all but 0011", source: rmem},
+	{name: "atomic_persists", program: "lock; A; B; CVAP A; DSB; CVAP B; DSB; unlock | lock; A?; C; CVAP C; DSB; unlock", order: "A B C L",
+		arm: "0000 0001 1000 1001 0100 0101 1100 1101 1110 1111", source: rmem},
+	{name: "DMB for DSB", program: "A; CVAP A; DMB; B", order: "A B", arm: "all", source: viewArm},
+	{name: "DSB ST for DSB", program: "A; CVAP A; DSBST; B", order: "A B", arm: "all", source: viewArm},
+	{name: "another's DSB", program: "A; CVAP A; F | F?; DSB; B", order: "A B F", arm: "all", source: viewArm},
+	{name: "another word's CVAP", program: "A; CVAP A2; DSB; B", order: "A B", arm: "00 10 11", source: viewArm},
+	{name: "words of a line", program: "A; A2; A3", order: "A A2 A3", arm: "all", source: viewArm},
+	{name: "words until a drain", program: "A; A2; CVAP A; DSB; A3; A4", order: "A A2 A3 A4", arm: "0000 1000 0100 1100 1110 1101 1111", source: viewArm},
+	{name: "versions of a word", program: "A=1; A2; A=2; CVAP A; A=3; DSB; B", order: "A A2 B", arm: "000 100 200 010 110 210 300 310 211 311", source: viewArm},
+	{name: "STNP is a hint", program: "NT A; A=2; CVAP A; DSB; B", order: "A B", arm: "00 10 20 21", source: viewArm},
+
+	{name: "K1", program: "A; B", order: "A B", page: "all", source: kernelDocs},
+	{name: "K2", program: "A; A2", order: "A A2", page: "00 10 11", possible: "all", source: kernelDocs},
+	{name: "K3", program: "A; msync A; B", order: "A B", page: "00 10 11", possible: "00 10 11", source: kernelDocs},
+	{name: "K4: flushes do nothing", program: "A; FO A; SF; FL A; MF; B", order: "A B", page: "all", source: kernelDocs},
+	{name: "K5: msync by another", program: "A; F | F?; msync A; B", order: "A B", page: "00 10 11", source: kernelDocs},
+	{name: "K6: after the msync", program: "A=1; msync A; A=2; msync B; B", order: "A B", page: "00 10 11 20 21", source: kernelDocs},
+	{name: "K7: non-temporal stores", program: "NT A; A2; SF; B", order: "A A2 B", page: "000 100 110 001 101 111", source: kernelDocs},
+}
