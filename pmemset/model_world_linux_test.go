@@ -27,14 +27,15 @@ type modelStorage struct {
 
 // modelStored is a file with its source, and the model's view of both.
 type modelStored struct {
-	name   string
-	model  modelSource
-	file   modelFile
-	source *pmemset.Source
-	open   func() (*pmemset.Source, error)
-	pmem2  *pmem2.Source // of a source of pmem2
-	fd     int           // 0 for a temporary file
-	view   []byte        // modelPages of the file
+	name     string
+	model    modelSource
+	file     modelFile
+	source   *pmemset.Source
+	open     func() (*pmemset.Source, error)
+	pmem2    *pmem2.Source // of a source of pmem2
+	fd       int           // 0 for a temporary file
+	view     []byte        // modelPages of the file
+	readOnly int           // another descriptor of the file, or 0
 }
 
 // modelPlatform counts the bytes of address space that are taken.
@@ -97,6 +98,7 @@ func newModelStorage() *modelStorage {
 		fd := s.fd
 		if model.readOnly {
 			fd = modelMust(m.Open(path, platform.ORdonly|platform.OCloexec, 0))
+			s.readOnly = fd
 		}
 		s.view = platform.Bytes(modelMust(platform.Host().Mmap(0, modelPages*modelPage, platform.ProtRead|platform.ProtWrite, platform.MapShared, s.fd, 0)), modelPages*modelPage)
 		s.open = func() (*pmemset.Source, error) { return open(path, fd) }
@@ -145,8 +147,8 @@ func (st *modelStorage) close() error {
 			modelMustDo(platform.Host().Munmap(uintptr(unsafe.Pointer(&f.view[0])), modelPages*modelPage))
 			modelMustDo(st.machine.Close(f.fd))
 		}
-		if f.pmem2 != nil && f.model.readOnly {
-			modelMustDo(st.machine.Close(modelMust(f.pmem2.FD())))
+		if f.readOnly != 0 { // also if no sequence was left that opens a source of it
+			modelMustDo(st.machine.Close(f.readOnly))
 		}
 	}
 	modelMustDo(st.machine.Close(modelMust(st.foreign.FD())))
