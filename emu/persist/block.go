@@ -29,15 +29,19 @@ type write struct {
 	certain   bool // non-temporal: that it isn't durable isn't proven
 }
 
-func newBlock(off uint64, content []byte) *block {
-	b := &block{off: off, dirtyAt: -1, limit: writesPerWord * len(content) / wordSize}
-	words := make([]uint64, 2*len(content)/wordSize)
-	b.floor, b.now = words[:len(words)/2:len(words)/2], words[len(words)/2:]
+func newBlock(size uint64) *block {
+	n := int(size / wordSize)
+	words := make([]uint64, 2*n)
+	return &block{floor: words[:n:n], now: words[n:], dirtyAt: -1}
+}
+
+// begin makes b the block at off, all of whose content is durable.
+func (b *block) begin(off uint64, content []byte) {
+	b.off, b.limit, b.forgot = off, writesPerWord*len(b.now), false
 	for i := range b.floor {
 		b.floor[i] = binary.LittleEndian.Uint64(content[i*wordSize:])
 	}
 	copy(b.now, b.floor)
-	return b
 }
 
 func putWords(p []byte, words []uint64) {
@@ -82,8 +86,8 @@ func (b *block) put(at uint64, p []byte, w write) int {
 
 // harden makes durable the ordinary stores up to a given one, and the non-temporal ones of
 // goroutine g if that is fencing. What was written earlier to the same bytes can't
-// be seen any more.
-func (b *block) harden(upTo uint64, g int64, fencing bool) {
+// be seen any more. It says whether there were any.
+func (b *block) harden(upTo uint64, g int64, fencing bool) (some bool) {
 	var over [sectorSize / wordSize]uint64 // the bytes written by later durable writes
 	keep := len(b.writes)
 	for i := len(b.writes) - 1; i >= 0; i-- {
@@ -93,6 +97,7 @@ func (b *block) harden(upTo uint64, g int64, fencing bool) {
 		if hard {
 			b.floor[w.word] = w.merge(b.floor[w.word])
 			over[w.word] |= w.mask
+			some = true
 		}
 		if !hard && w.mask != 0 {
 			keep--
@@ -102,9 +107,7 @@ func (b *block) harden(upTo uint64, g int64, fencing bool) {
 		}
 	}
 	b.writes = slices.Delete(b.writes, 0, keep)
-	if len(b.writes) == 0 {
-		b.forgot = false
-	}
+	return some
 }
 
 // writesPerWord times the words of a block is how many writes it remembers.

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"cmp"
 	"encoding/binary"
 	"iter"
 	"math"
@@ -81,6 +82,29 @@ func (s *Images) Cell(i int) (off uint64, size int, contents uint64) {
 // Content fills p, which is as long as the i-th cell, with one of its contents.
 func (s *Images) Content(i int, version uint64, p []byte) {
 	copy(p, s.cells[i].content(version, make([]byte, s.cells[i].size())))
+}
+
+// Join is the images of several memories that are one, none of whose lines have offsets in
+// common: each image of one with each of the others.
+func Join(sets ...*Images) *Images {
+	all := &Images{complete: true}
+	for _, s := range sets {
+		all.cells = append(all.cells, s.cells...)
+		all.complete = all.complete && s.complete
+	}
+	slices.SortFunc(all.cells, func(a, b cell) int { return cmp.Compare(a.off, b.off) })
+	return all
+}
+
+// Keep is the images in which the cells that keep refuses are at their newest.
+func (s *Images) Keep(keep func(off uint64, size int) bool) *Images {
+	kept := &Images{complete: s.complete}
+	for _, c := range s.cells {
+		if keep(c.off, c.size()) {
+			kept.cells = append(kept.cells, c)
+		}
+	}
+	return kept
 }
 
 // Choice is the content of a cell.

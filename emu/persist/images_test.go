@@ -447,3 +447,27 @@ func BenchmarkPersist(b *testing.B) {
 		})
 	}
 }
+
+// TestJoinAndKeep: joined sets are the product, and what isn't kept is at its newest.
+func TestJoinAndKeep(t *testing.T) {
+	lines, sectors := New(X86, nil), New(PageCache, nil)
+	sectors.Store(1<<20, word(1))
+	lines.Store(128, word(2))
+	lines.Store(0, word(3))
+	joined := Join(sectors.Proven(), lines.Proven())
+	if n := joined.Count(); n != 8 || !joined.Complete() {
+		t.Errorf("%d images, complete: %t; want 8, true", n, joined.Complete())
+	}
+	var offs []uint64
+	for i := range joined.Cells() {
+		off, _, _ := joined.Cell(i)
+		offs = append(offs, off)
+	}
+	if want := []uint64{0, 128, 1 << 20}; !slices.Equal(offs, want) {
+		t.Errorf("cells at %d, want %d", offs, want)
+	}
+	kept := joined.Keep(func(off uint64, size int) bool { return off == 128 && size == 64 })
+	if n := kept.Count(); n != 2 {
+		t.Errorf("%d images of one line, want 2", n)
+	}
+}

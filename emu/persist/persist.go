@@ -1,6 +1,9 @@
 package persist
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // Model is what stands between a store and the media.
 type Model uint8
@@ -39,14 +42,15 @@ const (
 // Goroutines are named by any number that tells them apart.
 //
 // A Memory isn't safe for concurrent use: the order of the calls is the order of the
-// operations. What it holds grows with the lines that were ever written to, and with the
-// writes that aren't durable, to a bound: past 512 in a line (4096 in a sector) the older of
+// operations. What it holds grows with the lines that aren't durable and with the writes
+// to them, to a bound: past 512 in a line (4096 in a sector) the older of
 // them are taken together, and [Images.Complete] says so. The bound doesn't hold for lines with
 // non-temporal stores that wait for a fence.
 type Memory struct {
 	model     Model
-	initial   func(off uint64, p []byte)
+	media     Media
 	blockSize uint64
+	spare     []*block // clean ones, to be used again
 	blocks    map[uint64]*block
 	dirty     []*block // those with writes that aren't durable for certain, in any order
 
@@ -59,16 +63,24 @@ type Memory struct {
 	inFlight []*block
 }
 
-// New returns a memory whose content, all of it durable, is what initial fills in: p is
-// a whole line or sector at off, zeroed. It's called at most once for each, when that is
-// first written to, and for reads of others. Without it memory is zero.
-func New(model Model, initial func(off uint64, p []byte)) *Memory {
+// Media is what is durable for certain. Only the [Memory] that it was given to may write
+// to it, except in lines or sectors that the Memory holds no writes of.
+type Media interface {
+	// Read fills p with the content at off, a whole line or sector.
+	Read(off uint64, p []byte)
+	// Write stores p at off, a whole line or sector.
+	Write(off uint64, p []byte)
+}
+
+// New returns a memory whose content, all of it durable, is that of media. What becomes
+// durable is written there at once. nil is media of the memory's own, all zeroes.
+func New(model Model, media Media) *Memory {
 	if int(model) >= len(modelNames) {
 		panic(fmt.Sprintf("persist: no such model: %v", model))
 	}
 	m := &Memory{
 		model:     model,
-		initial:   initial,
+		media:     media,
 		blockSize: lineSize,
 		blocks:    map[uint64]*block{},
 		fences:    map[int64]map[*block]uint64{},
@@ -76,8 +88,22 @@ func New(model Model, initial func(off uint64, p []byte)) *Memory {
 	if model == PageCache {
 		m.blockSize = sectorSize
 	}
+	if media == nil {
+		m.media = blockMedia{}
+	}
 	return m
 }
+
+// blockMedia holds blocks by offset.
+type blockMedia map[uint64][]byte
+
+func (b blockMedia) Read(off uint64, p []byte) {
+	if copy(p, b[off]) == 0 {
+		clear(p)
+	}
+}
+
+func (b blockMedia) Write(off uint64, p []byte) { b[off] = append(b[off][:0], p...) }
 
 // Store is an ordinary store of data, by any goroutine. Each aligned 8-byte word of it is
 // written at once; in which order they are, if it has several, is unknown.
@@ -228,6 +254,9 @@ func (m *Memory) put(off uint64, data []byte, w write) int {
 		words += b.put(at, part, w)
 		if len(b.writes) > 0 {
 			m.touched(b, w)
+		} else { // nothing but what was there
+			delete(m.blocks, b.off/m.blockSize)
+			m.spare = append(m.spare, b)
 		}
 		data = data[len(part):]
 		off += uint64(len(part))
@@ -267,19 +296,78 @@ func (m *Memory) harden(b *block, upTo uint64, g int64, fencing bool) {
 	if b.dirtyAt < 0 {
 		return
 	}
-	b.harden(upTo, g, fencing)
-	if len(b.writes) == 0 {
-		last := m.dirty[len(m.dirty)-1]
-		m.dirty[b.dirtyAt], last.dirtyAt = last, b.dirtyAt
-		m.dirty = m.dirty[:len(m.dirty)-1]
-		b.dirtyAt = -1
+	if b.harden(upTo, g, fencing) {
+		var content [sectorSize]byte
+		p := content[:m.blockSize]
+		putWords(p, b.floor)
+		m.media.Write(b.off, p)
 	}
+	if len(b.writes) == 0 {
+		m.drop(b)
+	}
+}
+
+// drop forgets b, which is durable or isn't to be any more.
+func (m *Memory) drop(b *block) {
+	last := m.dirty[len(m.dirty)-1]
+	m.dirty[b.dirtyAt], last.dirtyAt = last, b.dirtyAt
+	m.dirty = m.dirty[:len(m.dirty)-1]
+	b.dirtyAt = -1
+	delete(m.blocks, b.off/m.blockSize)
+	for _, f := range m.fences {
+		delete(f, b)
+	}
+	if len(m.spare) < maxSpare {
+		m.spare = append(m.spare, b)
+	}
+}
+
+// Discard forgets what was written to the lines or sectors that begin in [off, off+n) and isn't
+// durable: what is on the media stays, and is what is visible.
+func (m *Memory) Discard(off, n uint64) {
+	m.Settle()
+	m.each(off, n, func(b *block) {
+		if b.off >= off {
+			b.writes, b.nts = b.writes[:0], 0
+			m.drop(b)
+		}
+	})
+}
+
+// Pending says whether anything in [off, off+n) isn't durable for certain.
+func (m *Memory) Pending(off, n uint64) bool {
+	m.Settle()
+	pending := false
+	m.each(off, n, func(*block) { pending = true })
+	return pending
+}
+
+// Persist is [Memory.Observe] of content, that of the line at off, with a Flush of the line
+// and a Fence by g, for the case in which that needs no memory of its own: nothing of the line
+// and nothing that g flushed or stored non-temporally waits. Otherwise it does
+// nothing and returns false. A line whose content is that of the media is told as unchanged.
+func (m *Memory) Persist(g int64, off uint64, content *[lineSize]byte) (changed, ok bool) {
+	if len(m.inFlight) > 0 || m.model == PageCache || len(m.fences) > 0 && len(m.fences[g]) > 0 ||
+		len(m.dirty) > 0 && m.blocks[off/lineSize] != nil {
+		return false, false
+	}
+	var durable [lineSize]byte
+	m.media.Read(off, durable[:])
+	if durable == *content {
+		return false, true
+	}
+	m.op++
+	m.media.Write(off, content[:])
+	return true, true
 }
 
 // fence returns what the next fence of g makes durable.
 func (m *Memory) fence(g int64) map[*block]uint64 {
 	f := m.fences[g]
 	if f == nil {
+		if len(m.fences) >= maxSpare { // of goroutines that may be gone
+			maps.DeleteFunc(m.fences, func(_ int64, f map[*block]uint64) bool { return len(f) == 0 })
+		}
 		f = map[*block]uint64{}
 		m.fences[g] = f
 	}
@@ -310,15 +398,19 @@ func (m *Memory) each(off, n uint64, f func(*block)) {
 	}
 }
 
-// block returns the block at off, its first byte, which is held from now on.
+// block returns the block at off, its first byte.
 func (m *Memory) block(off uint64) *block {
 	b := m.blocks[off/m.blockSize]
 	if b == nil {
-		p := make([]byte, m.blockSize)
-		if m.initial != nil {
-			m.initial(off, p)
+		if n := len(m.spare); n > 0 {
+			b, m.spare = m.spare[n-1], m.spare[:n-1]
+		} else {
+			b = newBlock(m.blockSize)
 		}
-		b = newBlock(off, p)
+		var content [sectorSize]byte
+		p := content[:m.blockSize]
+		m.media.Read(off, p)
+		b.begin(off, p)
 		m.blocks[off/m.blockSize] = b
 	}
 	return b
@@ -329,11 +421,10 @@ func (m *Memory) read(off uint64, p []byte, of func(*block) []uint64) {
 	buf := make([]byte, m.blockSize)
 	for len(p) > 0 {
 		at := off % m.blockSize
-		clear(buf)
 		if b := m.blocks[off/m.blockSize]; b != nil {
 			putWords(buf, of(b))
-		} else if m.initial != nil {
-			m.initial(off-at, buf)
+		} else {
+			m.media.Read(off-at, buf)
 		}
 		n := copy(p, buf[at:])
 		p = p[n:]

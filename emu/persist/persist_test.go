@@ -8,16 +8,28 @@ import (
 	"testing"
 )
 
+// fullMedia are media on which every byte that wasn't written is odd.
+type fullMedia struct {
+	blockMedia
+	reads map[uint64]int // by offset
+}
+
+func (f fullMedia) Read(off uint64, p []byte) {
+	f.reads[off]++
+	if f.blockMedia[off] != nil {
+		f.blockMedia.Read(off, p)
+		return
+	}
+	for i := range p {
+		p[i] = byte(off+uint64(i)) | 1
+	}
+}
+
 // TestInitialContent reads and overwrites parts of lines that had content.
 func TestInitialContent(t *testing.T) {
 	for _, model := range models {
 		calls := map[uint64]int{}
-		m := New(model, func(off uint64, p []byte) {
-			calls[off]++
-			for i := range p {
-				p[i] = byte(off+uint64(i)) | 1
-			}
-		})
+		m := New(model, fullMedia{blockMedia{}, calls})
 		at := m.blockSize - 3 // over the end of a block
 		p, want := make([]byte, 9), make([]byte, 9)
 		read := func(f func(uint64, []byte)) []byte { f(at, p); return p }
@@ -30,8 +42,12 @@ func TestInitialContent(t *testing.T) {
 		clear(calls)
 		m.Store(at+2, []byte{0, 2})
 		m.Store(at+2, []byte{0, 4})
-		if len(calls) != 2 || calls[0] != 1 || calls[m.blockSize] != 1 {
-			t.Errorf("%v: initial content was asked for %v times", model, calls)
+		reads := 1
+		if model == X86EADR {
+			reads = 2 // it was durable, and forgotten, in between
+		}
+		if len(calls) != 2 || calls[0] != reads || calls[m.blockSize] != reads {
+			t.Errorf("%v: the media were read %v times", model, calls)
 		}
 		if got := read(m.Durable); model != X86EADR && !bytes.Equal(got, want) {
 			t.Errorf("%v: durable before the flush is %x, want %x", model, got, want)
@@ -213,5 +229,105 @@ func TestModelString(t *testing.T) {
 		if m.String() != want {
 			t.Errorf("%d: %q, want %q", uint8(m), m, want)
 		}
+	}
+}
+
+// TestPersist compares Persist, where it's allowed, with what it stands for.
+func TestPersist(t *testing.T) {
+	one, two := [lineSize]byte{1}, [lineSize]byte{1, 2}
+	for _, c := range []struct {
+		name        string
+		before      func(m *Memory)
+		changed, ok bool
+	}{
+		{"clean", func(*Memory) {}, true, true},
+		{"the same", func(m *Memory) { m.Store(0, one[:]); m.Sync(1, 0, 1) }, false, true},
+		{"another content", func(m *Memory) { m.Store(0, two[:]); m.Sync(1, 0, 1) }, true, true},
+		{"another line is dirty", func(m *Memory) { m.Store(64, two[:]) }, true, true},
+		{"another goroutine's flush", func(m *Memory) { m.Store(64, two[:]); m.Flush(2, 64, 1) }, true, true},
+		{"the line is dirty", func(m *Memory) { m.Store(0, two[:]) }, false, false},
+		{"the goroutine's flush waits", func(m *Memory) { m.Store(64, two[:]); m.Flush(1, 64, 1) }, false, false},
+		{"the goroutine's store waits", func(m *Memory) { m.StoreNT(1, 64, two[:]) }, false, false},
+	} {
+		for _, model := range []Model{X86, X86EADR, Arm64} {
+			m, want := New(model, nil), New(model, nil)
+			c.before(m)
+			c.before(want)
+			changed, ok := m.Persist(1, 0, &one)
+			if model == X86 && (changed != c.changed || ok != c.ok) {
+				t.Errorf("%s: changed %t, done %t; want %t, %t", c.name, changed, ok, c.changed, c.ok)
+			}
+			if !ok {
+				continue
+			}
+			want.Observe(Change{0, one[:]})
+			want.Flush(1, 0, 64)
+			want.Fence(1)
+			for name, read := range map[string][2]func(uint64, []byte){
+				"visible": {m.Visible, want.Visible}, "durable": {m.Durable, want.Durable},
+			} {
+				var got, wanted [128]byte
+				read[0](0, got[:])
+				read[1](0, wanted[:])
+				if got != wanted {
+					t.Errorf("%v, %s: %s is %x, want %x", model, c.name, name, got, wanted)
+				}
+			}
+			if got, want := m.Proven().Count(), want.Proven().Count(); got != want {
+				t.Errorf("%v, %s: %d images, want %d", model, c.name, got, want)
+			}
+		}
+	}
+}
+
+// TestDiscard: what was written to whole lines of the range is gone, also for a fence to come.
+func TestDiscard(t *testing.T) {
+	for _, model := range models {
+		m := New(model, nil)
+		size := m.blockSize
+		for i := range uint64(4) {
+			m.StoreNT(1, i*size, word(7))
+		}
+		m.Sync(1, 0, 4*size)
+		m.Fence(1)
+		for i := range uint64(4) {
+			m.StoreNT(1, i*size, word(8))
+			m.Flush(1, i*size, 8)
+		}
+		m.Settle()
+		m.Discard(1, 3*size-1) // the second and the third
+		if pending := m.Pending(size, 2*size); pending {
+			t.Errorf("%v: discarded lines are pending", model)
+		}
+		if pending := m.Pending(0, size); !pending && model != X86EADR {
+			t.Errorf("%v: the line before isn't pending", model)
+		}
+		m.Fence(1)
+		m.Sync(1, 0, 4*size)
+		for i, want := range []byte{8, 7, 7, 8} {
+			p := make([]byte, 1)
+			if m.Durable(uint64(i)*size, p); p[0] != want {
+				t.Errorf("%v: block %d is %d, want %d", model, i, p[0], want)
+			}
+		}
+	}
+}
+
+// TestFencesOfManyGoroutines: what waits for no fence isn't kept.
+func TestFencesOfManyGoroutines(t *testing.T) {
+	m := New(X86, nil)
+	m.Store(0, word(1))
+	m.Flush(-1, 0, 8)
+	for g := range int64(10 * maxSpare) {
+		m.Store(64, word(byte(g)))
+		m.Flush(g, 64, 8)
+		m.Fence(g)
+	}
+	if len(m.fences) > maxSpare+1 || len(m.spare) > maxSpare || len(m.blocks) > 2 {
+		t.Errorf("%d goroutines, %d spare and %d blocks are held", len(m.fences), len(m.spare), len(m.blocks))
+	}
+	m.Fence(-1)
+	if m.Pending(0, 8) {
+		t.Error("the first goroutine's flush was forgotten")
 	}
 }
