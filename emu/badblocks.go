@@ -267,6 +267,7 @@ func (m *Machine) poison(dev *object, xs []extent) error {
 			under = o.badUnder(bad)
 		}
 		pages[i] = pagesOfAll(under)
+		o.suspects = addExtents(o.suspects, pages[i])
 		if err := m.cover(o, cutExtents(pages[i], o.badPages)); err != nil {
 			for j, o := range all[:i+1] {
 				_ = m.uncover(o, -1, cutExtents(pages[j], o.badPages))
@@ -289,6 +290,7 @@ func (m *Machine) poison(dev *object, xs []extent) error {
 		for _, x := range lost {
 			errs = append(errs, m.host.Fallocate(o.keeper, platform.FallocPunchHole|platform.FallocKeepSize,
 				int64(x.start), int64(x.end-x.start)))
+			m.mem.adopt(o, x)
 		}
 	}
 	m.showBad(dev)

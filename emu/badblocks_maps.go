@@ -148,6 +148,7 @@ func (m *Machine) cover(o *object, pages []extent) error {
 			}
 		}
 		o.patched = true
+		m.unwatch(addr, x.end-x.start)
 		_, err := m.host.Mmap(addr, x.end-x.start, prot, mp.sharing(), fd, 0)
 		return err
 	})
@@ -165,6 +166,7 @@ func (m *Machine) uncover(o *object, fd int, pages []extent) error {
 	}
 	defer done()
 	return m.eachMapped(o, pages, func(addr uintptr, x extent, prot int, mp mapping) error {
+		m.unwatch(addr, x.end-x.start)
 		_, err := m.host.Mmap(addr, x.end-x.start, prot, mp.sharing(), data, int64(x.start))
 		return err
 	})

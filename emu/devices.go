@@ -98,7 +98,7 @@ func (m *Machine) AddDevDax(cfg DevDax) *DaxDevice {
 	minor := m.counts.dax
 	m.counts.dax++
 	o := &object{
-		class: classDevDax, size: cfg.Size, align: cfg.Align,
+		class: classDevDax, size: cfg.Size, align: cfg.Align, region: r,
 		mode: platform.SIFCHR | 0o600, rdev: platform.Mkdev(daxMajor, uint32(minor)),
 	}
 	if d.err = m.addNode(d.path, o, cfg.Size); d.err != nil {

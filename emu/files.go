@@ -3,6 +3,7 @@ package emu
 import (
 	"syscall"
 
+	"pmemlab/emu/trace"
 	"pmemlab/pmem2/platform"
 )
 
@@ -143,7 +144,7 @@ func (m *Machine) Pwrite(fd int, p []byte, off int64) (int, error) {
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return m.writeMedia(o, fd, p[:min(uint64(len(p)), o.size-min(o.size, uint64(off)))], off, uint64(off))
+		return m.writeSeen(o, fd, p[:min(uint64(len(p)), o.size-min(o.size, uint64(off)))], off, uint64(off))
 	case classZero, classNull:
 		return len(p), nil
 	}
@@ -193,7 +194,20 @@ func (m *Machine) writeFile(o *object, fd int, p []byte, off int64) (int, error)
 			}
 		}
 	}
-	return m.writeMedia(o, fd, p, off, at)
+	o.fs.journal()
+	return m.writeSeen(o, fd, p, off, at)
+}
+
+// writeSeen is writeMedia, with what it does to what is durable. mu must be held.
+func (m *Machine) writeSeen(o *object, fd int, p []byte, off int64, at uint64) (int, error) {
+	if o.mapped {
+		m.look(o, pagesOf(at, uint64(len(p))))
+	}
+	n, err := m.writeMedia(o, fd, p, off, at)
+	if n > 0 {
+		m.mem.written(o, at, p[:n])
+	}
+	return n, err
 }
 
 // makeRoom says whether the pages of o fit that aren't allocated yet. mu must be held.
@@ -237,9 +251,11 @@ func (m *Machine) Ftruncate(fd int, size int64) error {
 
 // resize sets the size of the file o by its descriptor fd. mu must be held.
 func (m *Machine) resize(o *object, fd int, size int64) error {
+	o.fs.journal()
 	if err := m.host.Ftruncate(fd, size); err != nil {
 		return err
 	}
+	m.mem.zeroed(o, uint64(size), everything.end)
 	return m.forgetBlocks(o, fd, roundUp(uint64(size), pageSize), 1<<64-1)
 }
 
@@ -288,15 +304,18 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 				}
 			}
 		}
+		o.journal()
 		if err := m.host.Fallocate(fd, mode, off, length); err != nil {
 			return err
 		}
+		m.mem.zeroed(o, uint64(off), uint64(off+length))
 		return m.forgetBlocks(o, fd, whole.start, whole.end)
 	}
 	pages := pagesOf(uint64(off), uint64(length))
 	if err := m.makeRoom(o, pages); err != nil {
 		return err
 	}
+	o.journal()
 	st, err := m.host.Fstat(fd)
 	if err == nil && mode == 0 && off+length > st.Size {
 		err = m.host.Ftruncate(fd, off+length)
@@ -335,8 +354,19 @@ func (m *Machine) Fsync(fd int) error {
 		if lost {
 			return syscall.EIO
 		}
+		m.rec.calling("fsync", 0, 0)
 	}
-	return m.host.Fsync(fd)
+	err = m.host.Fsync(fd)
+	if err == nil && !through && o.kept() != keptNot {
+		m.mu.Lock()
+		m.mem.sync(o, extent{0, o.lastSize()}, trace.Event{Kind: trace.Fsync})
+		m.mu.Unlock()
+	} else if err == nil && !through && o.class == classDirectory {
+		m.mu.Lock()
+		o.fs.commit()
+		m.mu.Unlock()
+	}
+	return err
 }
 
 // Flags of struct fiemap and struct fiemap_extent.

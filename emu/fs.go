@@ -64,6 +64,10 @@ type FileSystem struct {
 	inodes  map[*object]struct{} // that take room
 	node    *object              // the block device; nil of a tmpfs
 	taken   []extent             // of the block device, sorted and apart: blocks of files
+	// versions are what the file system said before each change since the last commit, the
+	// oldest first; versionsLost: some in between were forgotten.
+	versions     []*fsVersion
+	versionsLost bool
 }
 
 // AddFS adds a file system, with its block device on a region of its own unless it is
@@ -207,6 +211,7 @@ func (fs *FileSystem) mkdir(name string) error {
 	} else if err != syscall.ENOENT {
 		return err
 	}
+	fs.journal()
 	o, err := fs.newInode(classDirectory, fs.Path(name), 0o755)
 	if err != nil {
 		return errnoOf(err)
@@ -242,6 +247,7 @@ func (fs *FileSystem) unlink(dir *object, name string, o *object) error {
 	if o.appendOnly || o.immutable {
 		return syscall.EPERM
 	}
+	fs.journal()
 	delete(dir.children, name)
 	o.linked = false
 	fs.m.release(o)
@@ -283,6 +289,7 @@ func (fs *FileSystem) change(name string, set func(*object)) error {
 	return fs.do("chattr", name, func() error {
 		o, err := fs.find(name)
 		if err == nil {
+			fs.journal()
 			set(o)
 		}
 		return err

@@ -37,6 +37,12 @@ type Config struct {
 	// NoClearError is firmware that neither scrubs address ranges nor clears errors:
 	// the ioctls for it are ENOTTY, and a write doesn't clear a bad block.
 	NoClearError bool
+	// TraceEvents is how many events [Machine.Trace] holds, the newest ones; 0 is 65,536,
+	// and with -1 there are none.
+	TraceEvents int
+	// NoPageScan does without the kernel's PAGEMAP_SCAN in looks, as if it had none: all
+	// that an object holds is compared then.
+	NoPageScan bool
 	// CPU says which instructions the machine's cache operations use, as far as the
 	// CPU of the host has them. The zero value is what [platform.Host] uses.
 	CPU platform.Settings
@@ -51,7 +57,14 @@ type Machine struct {
 	sysfs *Sysfs
 	ops   [platform.GranularityPage + 1]*platform.CacheOps
 
-	mu        sync.Mutex
+	rec   recorder
+	mu    sync.Mutex
+	mem   *durability
+	watch watching
+	cpu   platform.Platform // whose cache operations are recorded
+	// altered counts changes to names, sizes and bad blocks.
+	altered   int
+	touched   []touchedPages // of a stage
 	eadr      bool
 	down      bool // after Shutdown
 	err       error
@@ -64,7 +77,7 @@ type Machine struct {
 	bad       map[*region]*regionBad
 	nmems     []string // sysfs path of each NVDIMM, by number
 	nvdimmBus string   // sysfs path of the bus that the NVDIMMs are on; "" without any
-	counts    struct{ dax, block, tmpfs, virtio, bus, inode int }
+	counts    struct{ dax, block, tmpfs, virtio, bus, inode, object int }
 	phys      uint64 // system physical address of the next region, in bytes
 }
 
@@ -95,8 +108,13 @@ func NewMachine(cfg Config) *Machine {
 			cpu = host
 		}
 	}
+	m.rec.m = m
+	m.mem = newDurability(m)
+	m.watch.off = cfg.NoPageScan
+	m.mem.trace.limit = cfg.TraceEvents
+	m.cpu = cpu
 	for g := range m.ops {
-		m.ops[g] = newCacheOps(cpu.CacheOps(platform.Granularity(g)))
+		m.ops[g] = m.newCacheOps(cpu.CacheOps(platform.Granularity(g)))
 	}
 	if cfg.Model != X86 && cfg.Model != Arm64 {
 		m.remember(fmt.Errorf("emu: Config.Model is %d, allowed are X86 (%d) and Arm64 (%d)", cfg.Model, X86, Arm64))
@@ -129,7 +147,11 @@ func (m *Machine) Sysfs() *Sysfs { return m.sysfs }
 func (m *Machine) SetEADR(on bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.eadr = on
+	if on != m.eadr {
+		m.look(nil, everything)
+		m.eadr = on
+		m.mem.changeModel()
+	}
 	for _, r := range m.regions {
 		// A test may have removed it on purpose.
 		if _, err := m.sysfs.read(r.dir + "/persistence_domain"); err == nil {
@@ -179,6 +201,10 @@ func (m *Machine) Shutdown() error {
 		if err := m.closeKeeper(o); err != nil {
 			errs = append(errs, fmt.Errorf("emu: closing the memory of %s: %w", o.name, err))
 		}
+	}
+	if m.watch.scanner != nil {
+		errs = append(errs, m.watch.scanner.Close())
+		m.watch.scanner = nil
 	}
 	clear(m.nodes)
 	m.mounts = nil

@@ -115,6 +115,7 @@ func (m *Machine) Mmap(addr uintptr, length uint64, prot, flags, fd int, off int
 				return 0, err
 			}
 		}
+		m.leaving(addr, place.n)
 	}
 	if late {
 		return 0, errno
@@ -218,6 +219,7 @@ func (m *Machine) mapped(place *placement, o *object, c mmapCall, hostFlags, fd 
 	place.reserved = false // it is the mapping now
 	m.forget(at, place.n)
 	m.insert(at, place.n, mp)
+	m.mem.mapped(at, place.n, mp)
 	return at, nil
 }
 
@@ -312,6 +314,9 @@ func (m *Machine) mmapAnonymous(addr uintptr, length uint64, prot, flags, fd int
 	if replaces && !m.cutsAligned(addr, n) {
 		return 0, syscall.ENOMEM
 	}
+	if replaces {
+		m.leaving(addr, n)
+	}
 	at, err := m.host.Mmap(addr, length, prot, flags, fd, off)
 	if err != nil {
 		if replaces {
@@ -374,6 +379,9 @@ func (m *Machine) settle(e vma.Entry[mapping], mixed bool) {
 	if !lost {
 		e.Value.off, hostOff = o.daxOffset(e.Value.off)
 	}
+	m.mem.hitValid = false
+	m.unwatch(e.Addr, e.Len)
+	o.suspectAll = true
 	var err error
 	if flags := platform.MapShared | platform.MapFixed; !lost && o.hasBad(e.Value.off, e.Len) {
 		err = m.mapAround(e.Addr, e.Len, o, e.Value.off, e.Value.prot, flags, o.keeper, hostOff)
@@ -402,6 +410,7 @@ func (m *Machine) settleBeside(addr uintptr, n uint64) {
 // forget strikes out what was mapped in [addr, addr+n). mu must be held.
 func (m *Machine) forget(addr uintptr, n uint64) {
 	gone := m.maps.Remove(addr, n)
+	m.mem.unmapped(gone)
 	m.settleBeside(addr, n)
 	for _, e := range gone {
 		m.release(e.Value.obj)
@@ -422,6 +431,7 @@ func (m *Machine) resync(ranges ...extent) {
 	for _, e := range gone {
 		m.maps.Remove(e.Addr, e.Len)
 	}
+	m.mem.unmapped(gone)
 	for _, e := range gone {
 		m.settleBeside(e.Addr, e.Len)
 		m.release(e.Value.obj)
@@ -438,6 +448,7 @@ func (m *Machine) isMapped(addr uintptr, n uint64) bool {
 
 // unmap unmaps [addr, addr+n). mu must be held.
 func (m *Machine) unmap(addr uintptr, n uint64) error {
+	m.leaving(addr, n)
 	if err := m.host.Munmap(addr, n); err != nil {
 		return err
 	}
@@ -448,6 +459,7 @@ func (m *Machine) unmap(addr uintptr, n uint64) error {
 // Munmap is munmap(2). EINVAL: it would cut a device DAX mapping elsewhere than at a
 // multiple of the device's alignment.
 func (m *Machine) Munmap(addr uintptr, length uint64) error {
+	m.rec.calling("munmap", addr, length)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := roundUp(length, pageSize)
@@ -469,5 +481,12 @@ func (m *Machine) Msync(addr uintptr, length uint64, flags int) error {
 		}
 		m.mu.Unlock()
 	}
-	return m.host.Msync(addr, length, flags)
+	m.rec.calling("msync", addr, length)
+	err := m.host.Msync(addr, length, flags)
+	if err == nil && flags&platform.MsSync != 0 {
+		m.mu.Lock()
+		m.mem.synced(addr, roundUp(length, pageSize))
+		m.mu.Unlock()
+	}
+	return err
 }

@@ -44,6 +44,11 @@ func (m *Machine) Mremap(addr uintptr, length, newLength uint64, flags int, newA
 	if n == newN && flags&(platform.MremapFixed|mremapDontunmap) == 0 {
 		return addr, nil // not even whether all of it is mapped matters
 	}
+	m.armAlike(addr, n)
+	m.leaving(addr, n)
+	if c.fixed() {
+		m.leaving(newAddr, newN)
+	}
 	at, err := m.move(c, offset)
 	if err != nil {
 		var ranges []extent
@@ -136,6 +141,7 @@ func (m *Machine) moved(addr uintptr, n uint64, at uintptr, newN uint64, flags i
 	}
 	// Objects are held by the new entries before the old ones go.
 	gone := m.maps.Remove(at, newN)
+	m.mem.unmapped(gone)
 	if n > 0 && flags&mremapDontunmap == 0 {
 		m.maps.Remove(addr, n)
 	}

@@ -15,8 +15,10 @@ import (
 // may refer to it.
 type object struct {
 	class class
-	id    memfdID
-	name  string // the path that it was made with, for messages
+	// number counts the objects of the machine, from 1; none is used twice.
+	number int
+	id     memfdID
+	name   string // the path that it was made with, for messages
 
 	// What the emulated stat tells.
 	dev, ino, rdev uint64
@@ -33,6 +35,10 @@ type object struct {
 	opens                 int // descriptors that the machine opened
 	appendOnly, immutable bool
 	linked                bool               // has a name
+	spans                 []uint64           // of the machine's media
+	mapped                bool               // at some time, shared
+	suspects              []extent           // what may have changed since the last look: pages, sorted and apart
+	suspectAll            bool               // all that holds data may have
 	parent                *object            // of a directory; the root's is itself
 	children              map[string]*object // of a directory
 	// allocated is what fallocate allocated and holds no data yet, or did when it
@@ -42,7 +48,7 @@ type object struct {
 	// it is or was bad.
 	zeroed []extent
 	blocks []blockRun  // of a file or directory, sorted, as far as anyone asked
-	region *region     // of device DAX and block devices, from the first bad block on
+	region *region     // of device DAX and block devices
 	holds  *FileSystem // of a block device
 	bad    []extent    // of these: the bad sectors, sorted and apart, in bytes
 	// badPages are the pages whose accesses fault: sorted and apart, in bytes.
@@ -79,6 +85,8 @@ func (m *Machine) newObject(o *object, size uint64) error {
 	o.id = memfdID{st.Dev, st.Ino}
 	o.keeper = fd
 	o.linked = true
+	m.counts.object++
+	o.number = m.counts.object
 	m.objects[o.id] = o
 	return nil
 }
@@ -108,6 +116,7 @@ func (m *Machine) release(o *object) {
 		delete(o.fs.inodes, o)
 		o.fs.freeBlocks(o, o.placed())
 	}
+	m.mem.released(o)
 	// Closing a memfd has no error that anyone could act on.
 	_ = m.closeKeeper(o)
 }
@@ -188,4 +197,16 @@ func (m *Machine) openFile(path string, flags int, mode uint32) (*File, error) {
 		return nil, &iofs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return &File{m: m, fd: fd, name: path}, nil
+}
+
+// lastSize is how long the object's memory is, in bytes; 0 if nobody needs it any more.
+func (o *object) lastSize() uint64 {
+	if o.class != classRegular {
+		return o.size
+	}
+	st, err := o.fs.m.host.Fstat(o.keeper)
+	if err != nil {
+		return 0
+	}
+	return uint64(st.Size)
 }

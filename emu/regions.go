@@ -156,6 +156,8 @@ type region struct {
 	readOnly   bool // as sysfs tells; nothing is refused
 	flushHints bool
 	deepFlush  atomic.Uint64 // successful writes to deep_flush
+	deepEpoch  uint64        // rises with each deep flush; guarded by the machine's mu
+	deepSeen   uint64        // of deepFlush, as far as deepEpoch has risen for it
 }
 
 // numa lists the attributes of a device of the region that tell nodes.
@@ -180,9 +182,11 @@ func (r *region) align() uint64 {
 	return align
 }
 
-// writeDeepFlush takes what asks for a flush, as sysfs calls it. The text stays: it
-// says whether there are flush hints.
-func (r *region) writeDeepFlush(text string) error {
+// deepFlush is what a write to the attribute deep_flush of the region does: it takes what
+// asks for a flush. The text stays: it says whether there are flush hints.
+type deepFlush region
+
+func (r *deepFlush) writeAttr(text string) error {
 	if text == "" {
 		return nil // the kernel doesn't pass on a write of nothing
 	}

@@ -41,3 +41,9 @@ func dataExtent(fd int, from uint64) (start, end uint64, err error) {
 	}
 	return uint64(at), uint64(to), nil
 }
+
+// hasSwap says whether the host can take memory away from memfds for a time.
+func hasSwap() bool {
+	var info unix.Sysinfo_t
+	return unix.Sysinfo(&info) != nil || info.Totalswap > 0
+}

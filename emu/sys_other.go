@@ -15,3 +15,5 @@ func newMemfd(string) (int, error) { return -1, errNotSupported }
 func allocatedBytes(int) (uint64, error) { return 0, errNotSupported }
 
 func dataExtent(int, uint64) (start, end uint64, err error) { return 0, 0, errNotSupported }
+
+func hasSwap() bool { return false }

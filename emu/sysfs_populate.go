@@ -166,7 +166,7 @@ func (m *Machine) newRegion(usable, align uint64, virtio bool, cfg Region) *regi
 	default:
 		r.flushHints = true
 		s.populate(r.dir, "deep_flush 0644 1")
-		s.onWrite(r.dir+"/deep_flush", r.writeDeepFlush)
+		s.onWrite(r.dir+"/deep_flush", (*deepFlush)(r))
 	}
 	return r
 }
@@ -179,11 +179,11 @@ func digit(v bool) int {
 	return 0
 }
 
-func (s *Sysfs) onWrite(path string, f func(string) error) {
+func (s *Sysfs) onWrite(path string, w attrWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n, err := s.lookup(path, true); err == nil {
-		n.onWrite = f
+		n.onWrite = w
 	}
 }
 
@@ -248,7 +248,7 @@ func (m *Machine) firmwareBus() string {
 			m.sysfs.populate(m.nvdimmBus, `
 				nfit/dsm_mask 0444 0x1e
 				nfit/scrub 0644 1`)
-			m.sysfs.onWrite(scrub, m.sysfs.writeScrub(scrub))
+			m.sysfs.onWrite(scrub, &scrubber{s: m.sysfs, path: scrub, scrubs: 1})
 		}
 		m.sysfs.populate(m.nvdimmBus, `
 			nfit/hw_error_scrub 0644 0
@@ -257,25 +257,28 @@ func (m *Machine) firmwareBus() string {
 	return m.nvdimmBus
 }
 
-// writeScrub returns what a write to the attribute scrub at path does: 1 scrubs, which
-// takes no time here and is counted.
-func (s *Sysfs) writeScrub(path string) func(text string) error {
-	scrubs := 1
-	return func(text string) error {
-		if text == "" {
-			return nil
-		}
-		if v, err := strconv.ParseInt(strings.TrimSuffix(text, "\n"), 0, 64); err != nil || v != 1 {
-			return syscall.EINVAL
-		}
-		n, err := s.lookup(path, true) // mu is held
-		if err != nil {
-			return err
-		}
-		scrubs++
-		n.text = fmt.Sprintf("%d\n", scrubs)
+// scrubber is what a write to the attribute scrub at path does: 1 scrubs, which takes no
+// time here and is counted.
+type scrubber struct {
+	s      *Sysfs
+	path   string
+	scrubs int
+}
+
+func (w *scrubber) writeAttr(text string) error {
+	if text == "" {
 		return nil
 	}
+	if v, err := strconv.ParseInt(strings.TrimSuffix(text, "\n"), 0, 64); err != nil || v != 1 {
+		return syscall.EINVAL
+	}
+	n, err := w.s.lookup(w.path, true) // mu is held
+	if err != nil {
+		return err
+	}
+	w.scrubs++
+	n.text = fmt.Sprintf("%d\n", w.scrubs)
+	return nil
 }
 
 // newNVDIMM makes the next DIMM, under region r, and returns its serial number. mu must

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -20,6 +21,8 @@ import (
 // A Sysfs is safe for any number of goroutines.
 type Sysfs struct {
 	pageSize int // in bytes; the longest attribute is one shorter
+
+	edits atomic.Int64 // changes since the start
 
 	mu   sync.RWMutex
 	root *sysfsNode
@@ -41,10 +44,12 @@ type sysfsNode struct {
 	mode     uint32                // permissions of an attribute
 	readErr  syscall.Errno         // of an attribute that exists, but that can't be read
 	fail     syscall.Errno         // of every access, set by Fail
-	// onWrite decides what a write does, instead of storing the text. It is
-	// called with mu held and must not use the tree.
-	onWrite func(text string) error
+	onWrite  attrWriter            // of an attribute, instead of storing the text
 }
+
+// attrWriter decides what a write to an attribute does. It is called with mu held and
+// must not use the tree.
+type attrWriter interface{ writeAttr(text string) error }
 
 func newSysfs(pageSize uint64) *Sysfs {
 	root := &sysfsNode{kind: sysfsDir, children: map[string]*sysfsNode{}}
@@ -144,6 +149,7 @@ func (s *Sysfs) place(path string) (*sysfsNode, string, error) {
 
 func (s *Sysfs) put(path string, n *sysfsNode) error {
 	s.mu.Lock()
+	s.edits.Add(1)
 	defer s.mu.Unlock()
 	dir, name, err := s.place(path)
 	if err != nil {
@@ -179,6 +185,7 @@ func (s *Sysfs) Link(path, target string) error {
 // Remove takes path away with everything below it. ENOENT: there is no such node.
 func (s *Sysfs) Remove(path string) error {
 	s.mu.Lock()
+	s.edits.Add(1)
 	defer s.mu.Unlock()
 	n, name, err := s.own(path)
 	if err != nil {
@@ -193,6 +200,7 @@ func (s *Sysfs) Remove(path string) error {
 // such node.
 func (s *Sysfs) Fail(path string, errno syscall.Errno) error {
 	s.mu.Lock()
+	s.edits.Add(1)
 	defer s.mu.Unlock()
 	n, _, err := s.own(path)
 	if err != nil {
@@ -246,8 +254,9 @@ func (s *Sysfs) write(path, text string) error {
 	case n.mode&0o222 == 0:
 		return syscall.EACCES
 	case n.onWrite != nil:
-		return n.onWrite(text)
+		return n.onWrite.writeAttr(text)
 	}
+	s.edits.Add(1)
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
@@ -291,7 +300,15 @@ func (m *Machine) ReadAttr(path string) (string, error) { return m.sysfs.read(pa
 
 // WriteAttr is platform.Sysfs.WriteAttr on the machine's tree: ENOENT if there is
 // no such attribute, EACCES if nothing can be written to it.
-func (m *Machine) WriteAttr(path, text string) error { return m.sysfs.write(path, text) }
+func (m *Machine) WriteAttr(path, text string) error {
+	err := m.sysfs.write(path, text)
+	if err == nil {
+		m.mu.Lock()
+		m.mem.deepFlushes()
+		m.mu.Unlock()
+	}
+	return err
+}
 
 // Readlink is platform.Sysfs.Readlink on the machine's tree.
 func (m *Machine) Readlink(path string) (string, error) { return m.sysfs.readlink(path) }

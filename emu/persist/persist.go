@@ -345,20 +345,18 @@ func (m *Memory) Pending(off, n uint64) bool {
 // Persist is [Memory.Observe] of content, that of the line at off, with a Flush of the line
 // and a Fence by g, for the case in which that needs no memory of its own: nothing of the line
 // and nothing that g flushed or stored non-temporally waits. Otherwise it does
-// nothing and returns false. A line whose content is that of the media is told as unchanged.
-func (m *Memory) Persist(g int64, off uint64, content *[lineSize]byte) (changed, ok bool) {
+// nothing and returns false. before is what the line held.
+func (m *Memory) Persist(g int64, off uint64, content, before *[lineSize]byte) (ok bool) {
 	if len(m.inFlight) > 0 || m.model == PageCache || len(m.fences) > 0 && len(m.fences[g]) > 0 ||
 		len(m.dirty) > 0 && m.blocks[off/lineSize] != nil {
-		return false, false
+		return false
 	}
-	var durable [lineSize]byte
-	m.media.Read(off, durable[:])
-	if durable == *content {
-		return false, true
+	m.media.Read(off, before[:])
+	if *before != *content {
+		m.op++
+		m.media.Write(off, content[:])
 	}
-	m.op++
-	m.media.Write(off, content[:])
-	return true, true
+	return true
 }
 
 // fence returns what the next fence of g makes durable.

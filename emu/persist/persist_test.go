@@ -253,7 +253,9 @@ func TestPersist(t *testing.T) {
 			m, want := New(model, nil), New(model, nil)
 			c.before(m)
 			c.before(want)
-			changed, ok := m.Persist(1, 0, &one)
+			var before [lineSize]byte
+			ok := m.Persist(1, 0, &one, &before)
+			changed := ok && before != one
 			if model == X86 && (changed != c.changed || ok != c.ok) {
 				t.Errorf("%s: changed %t, done %t; want %t, %t", c.name, changed, ok, c.changed, c.ok)
 			}

@@ -20,6 +20,9 @@ type CacheOps struct {
 	Instruction string
 	// ISA is the instruction set that copies and sets are made with.
 	ISA ISA
+	// NonTemporal says that CopyNT and SetNT store in a non-temporal way, on x86: what
+	// they stored waits for a Fence, and for nothing else.
+	NonTemporal bool
 	// NonTemporalFrom is the length in bytes from which on a copy or set without a
 	// hint is to use CopyNT or SetNT; math.MaxUint64 is never.
 	NonTemporalFrom uint64

@@ -114,7 +114,7 @@ func newOps(s Settings, isa ISA, by writeBack) CacheOps {
 	ops.Copy, ops.Set = v.copy, v.set
 	switch {
 	case ok && !s.NoMOVNT:
-		ops.CopyNT, ops.SetNT = v.copyNT[by], v.setNT[by]
+		ops.CopyNT, ops.SetNT, ops.NonTemporal = v.copyNT[by], v.setNT[by], true
 	case by == byNothing:
 		ops.CopyNT, ops.SetNT = v.copy, v.set
 	default:

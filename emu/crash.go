@@ -1,0 +1,554 @@
+package emu
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"slices"
+
+	"pmemlab/emu/persist"
+	"pmemlab/emu/trace"
+)
+
+// CrashConfig says which of the states that a power failure could leave [Machine.Crash]
+// returns. The zero value is exactly what was durable for certain.
+type CrashConfig struct {
+	// Seed picks one of all states at random, the same for the same seed and history; 0
+	// is what was durable for certain.
+	Seed uint64
+	// Possible lets Seed pick from those too that need an order of stores which nobody saw.
+	Possible bool
+	// UnsafeShutdown are DIMMs whose flush on power failure fails, by their paths in sysfs
+	// ([Device.DIMMPaths]): their count of dirty shutdowns rises, and what lies on them
+	// and was written since the last deep flush of its region is as before.
+	UnsafeShutdown []string
+	// Poison makes bad blocks of what is lost on those DIMMs.
+	Poison bool
+}
+
+// Crash is a power failure: it returns the machine as it boots again, with what was on the
+// media; they share nothing. What was open and mapped, and every tmpfs, is gone. m goes
+// on as if nothing had happened, so that many failures of one moment can be looked at.
+//
+// The zero config is what was durable for certain. A power failure that the hardware
+// survives leaves the counts of dirty shutdowns alone; with UnsafeShutdown it didn't.
+//
+// The error is that of the memory for the new machine, says which path is no DIMM's, or
+// wraps ENODEV after Shutdown.
+func (m *Machine) Crash(cfg CrashConfig) (*Machine, error) {
+	s, err := m.snapshot(cfg.Possible)
+	if err != nil {
+		return nil, err
+	}
+	img := s.durable()
+	if cfg.Seed != 0 {
+		img = s.pick(rand.New(rand.NewPCG(cfg.Seed, 0)))
+	}
+	if len(cfg.UnsafeShutdown) > 0 {
+		if err := img.fail(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return img.Machine()
+}
+
+// CrashOptions says which states [CrashStates.All] goes through.
+type CrashOptions struct {
+	// Possible adds the states that need an order of stores which nobody saw to the
+	// proven ones: see [persist.Memory.Possible].
+	Possible bool
+	// Max bounds the states; 0 is 65,536. If there are more, All goes through those with
+	// one line that isn't at its newest, with two, and so on, as far as they are at most
+	// half of Max, and through a sample of all of them.
+	Max uint64
+	// Seed is that of the sample.
+	Seed uint64
+}
+
+// CrashStates are the states that a power failure at one moment could leave. It doesn't
+// change when the machine does, and holds a copy of what the machine's memory holds.
+// Its methods aren't safe for concurrent use, but for Count and Complete.
+type CrashStates struct {
+	opts     CrashOptions
+	versions []*crashVersion // the newest of the file systems' first
+	lost     bool            // versions of file systems were forgotten
+	trace    *trace.Log
+}
+
+// crashVersion are the states with the same names and sizes of files.
+type crashVersion struct {
+	boot   *blueprint
+	index  blueprintIndex
+	pages  map[int]map[uint64]*mediaPage // durable for certain, by object and page
+	images *persist.Images
+	where  func(off uint64) (object int, at uint64) // of the cells
+	stage  *stage
+}
+
+// CrashStates returns the states that a power failure now could leave. Two of them differ
+// in some byte, name or size. The caller closes it.
+//
+// # Proven and possible
+//
+// What a look can't know isn't guessed. Proven states follow from an order that a flush, a
+// fence, a look, the machine's own copy or exact mode has seen; possible ones need an
+// order that nobody saw.
+//
+//	seen                               proven                                 possible
+//	words of a line, changed between   all of them or none                    any of them
+//	two looks
+//	two lines                          in any mix                             in any mix
+//	a store of the machine's copy,     any of its words; stores to one line   any word at any
+//	or of exact mode                   in their order                         of its values
+//	eADR, changed between two looks    as the looks found it                  any mix
+//	non-temporal stores                any word, until the fence              the same
+//
+// The error wraps ENODEV after Shutdown.
+func (m *Machine) CrashStates(o CrashOptions) (*CrashStates, error) {
+	s, err := m.snapshot(o.Possible)
+	if err != nil {
+		return nil, err
+	}
+	s.opts = o
+	if s.opts.Max == 0 {
+		s.opts.Max = 1 << 16
+	}
+	return s, nil
+}
+
+// snapshot looks at all memory and returns what could be left of it.
+func (m *Machine) snapshot(possible bool) (*CrashStates, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.down {
+		return nil, errDown
+	}
+	m.look(nil, everything)
+	return m.snapshotSeen(possible)
+}
+
+// snapshotSeen is snapshot without a look. mu must be held.
+func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
+	d := m.mem
+	var images *persist.Images
+	if possible {
+		images = persist.Join(d.lines.Possible(), d.sectors.Possible())
+	} else {
+		d.lines.Settle()
+		images = persist.Join(d.lines.Proven(), d.sectors.Proven())
+	}
+	boot, err := m.blueprint()
+	if err != nil {
+		return nil, err
+	}
+	s := &CrashStates{trace: d.trace.log(&d.stacks)}
+	numbers := make([]spanPlace, len(d.media.spans))
+	for i, sp := range d.media.spans {
+		if sp != nil {
+			numbers[i] = spanPlace{sp.obj.number, sp.off}
+		}
+	}
+	where := func(off uint64) (int, uint64) {
+		p := numbers[off>>spanBits]
+		return p.object, p.off | off&(1<<spanBits-1)
+	}
+	pages := map[int]map[uint64]*mediaPage{}
+	for _, sp := range d.media.spans {
+		if sp == nil {
+			continue
+		}
+		if pages[sp.obj.number] == nil {
+			pages[sp.obj.number] = map[uint64]*mediaPage{}
+		}
+		for i, page := range sp.pages {
+			pages[sp.obj.number][sp.off/pageSize+i] = page.copy(sp)
+		}
+	}
+	// Each file system can be at each of its versions, whatever the others are at; all of
+	// them at once is more than anybody wants: they go back one at a time.
+	add := func(boot *blueprint, pages map[int]map[uint64]*mediaPage) {
+		index := boot.index()
+		s.versions = append(s.versions, &crashVersion{
+			boot: boot, index: index, pages: pages, images: images.Keep(index.holds(where)), where: where,
+		})
+	}
+	add(boot, pages)
+	for _, fs := range m.mounts {
+		s.lost = s.lost || fs.versionsLost
+		i := slices.IndexFunc(boot.FileSystems, func(f fileSystemBlueprint) bool { return f.Mount == fs.mount })
+		newer, restored := &boot.FileSystems[i], pages
+		for _, v := range slices.Backward(fs.versions) {
+			restored = withLost(restored, v.lost)
+			if len(v.lost) > 0 || !v.names.sameNames(newer) {
+				add(boot.withNames(i, v.names), restored)
+			}
+			newer = v.names
+		}
+	}
+	return s, nil
+}
+
+// spanPlace is where a span of the media is in which object.
+type spanPlace struct {
+	object int
+	off    uint64
+}
+
+// copy is the page with what a failed flush on power failure would leave, if that's known.
+func (p *mediaPage) copy(sp *span) *mediaPage {
+	c := &mediaPage{data: p.data}
+	if sp.epoch != nil && p.epoch == *sp.epoch && p.deepLines != 0 {
+		deep := *p.deep
+		c.deep, c.deepLines = &deep, p.deepLines
+	}
+	return c
+}
+
+// withLost is pages with those of lost over them.
+func withLost(pages, lost map[int]map[uint64]*mediaPage) map[int]map[uint64]*mediaPage {
+	if len(lost) == 0 {
+		return pages
+	}
+	all := map[int]map[uint64]*mediaPage{}
+	for number, of := range pages {
+		all[number] = of
+	}
+	for number, of := range lost {
+		merged := map[uint64]*mediaPage{}
+		for i, p := range all[number] {
+			merged[i] = p
+		}
+		for i, p := range of {
+			merged[i] = p
+		}
+		all[number] = merged
+	}
+	return all
+}
+
+// Count is how many states there are, or [math.MaxUint64] if it's that or more.
+func (s *CrashStates) Count() uint64 {
+	var sum uint64
+	for _, v := range s.versions {
+		n := v.images.Count()
+		if sum += n; sum < n {
+			return ^uint64(0)
+		}
+	}
+	return sum
+}
+
+// Complete says that Count counts every state. A line can have too many contents, and a
+// file system too many versions: see [persist.Images.Complete].
+func (s *CrashStates) Complete() bool {
+	return !s.lost && !slices.ContainsFunc(s.versions, func(v *crashVersion) bool { return !v.images.Complete() })
+}
+
+// Close frees what All holds. The states can't be used any more.
+func (s *CrashStates) Close() error {
+	var errs []error
+	for _, v := range s.versions {
+		if v.stage != nil {
+			errs = append(errs, v.stage.close())
+			v.stage = nil
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// All goes through the states, each once, those with the fewest lines that aren't at their
+// newest content first; see [CrashOptions.Max]. A state is good until the next; the
+// error is that of the memory for them, and ends it.
+func (s *CrashStates) All() iter.Seq2[*Image, error] {
+	return func(yield func(*Image, error) bool) {
+		left := s.opts.Max
+		for _, v := range s.versions {
+			if v.stage == nil {
+				var err error
+				if v.stage, err = newStage(v); err != nil {
+					yield(nil, err)
+					return
+				}
+			}
+			img := &Image{states: s, version: v}
+			show := func(choices []persist.Choice) bool {
+				left--
+				img.choices = choices
+				return yield(img, nil)
+			}
+			if !v.all(left, s.opts.Seed, show) {
+				return
+			}
+		}
+	}
+}
+
+// all calls show with at most limit states, in place, until it returns false.
+func (v *crashVersion) all(limit, seed uint64, show func([]persist.Choice) bool) bool {
+	set := v.stage.setter()
+	defer v.stage.reset(v.images)
+	if v.images.Count() <= limit {
+		for choices := range v.images.All(set) {
+			if !show(choices) {
+				return false
+			}
+		}
+		return true
+	}
+	// The whole of 0, 1, 2 … lines, as far as it's half of the limit.
+	whole, upTo := v.smallest(limit / 2)
+	if whole > 0 {
+		for choices := range v.images.All(set) {
+			if len(choices) > upTo {
+				break
+			}
+			if !show(choices) {
+				return false
+			}
+		}
+	}
+	for choices := range v.images.Sample(seed, limit-whole, set) {
+		if len(choices) > upTo && !show(choices) {
+			return false
+		}
+	}
+	return true
+}
+
+// smallest is the largest k for which the images with at most k cells that aren't at
+// their newest are at most limit, and how many that is; -1 if there's none.
+func (v *crashVersion) smallest(limit uint64) (count uint64, k int) {
+	n := v.images.Cells()
+	others := make([]float64, n)
+	for i := range others {
+		_, _, contents := v.images.Cell(i)
+		others[i] = float64(contents - 1)
+	}
+	sums := make([]float64, n+1) // elementary symmetric polynomials
+	sums[0] = 1
+	for i, x := range others {
+		for j := i + 1; j > 0; j-- {
+			sums[j] += sums[j-1] * x
+		}
+	}
+	total := 0.0
+	for k, x := range sums {
+		if total+x > float64(limit) {
+			return uint64(total), k - 1
+		}
+		total += x
+	}
+	return uint64(total), n
+}
+
+// durable is the state with exactly what was durable for certain.
+func (s *CrashStates) durable() *Image {
+	v := s.versions[len(s.versions)-1]
+	img := &Image{states: s, version: v}
+	img.fixed = v.pages
+	return img
+}
+
+// pick is one of the states at random.
+func (s *CrashStates) pick(rng *rand.Rand) *Image {
+	v := s.versions[rng.IntN(len(s.versions))]
+	img := &Image{states: s, version: v}
+	for choices := range v.images.Sample(rng.Uint64(), 1, func(uint64, []byte) {}) {
+		img.choices = slices.Clone(choices)
+	}
+	if n := v.images.Count(); n > 1 && n < 1<<32 { // Sample(1) of few would always be the first
+		k := rng.Uint64N(n)
+		for choices := range v.images.Sample(rng.Uint64(), n-1, func(uint64, []byte) {}) {
+			if img.choices = slices.Clone(choices); k == 0 {
+				break
+			}
+			k--
+		}
+	}
+	return img
+}
+
+// Image is one of the states that a power failure could leave: what is on the media.
+type Image struct {
+	states  *CrashStates
+	version *crashVersion
+	choices []persist.Choice
+	// fixed is the content instead of that of choices.
+	fixed  map[int]map[uint64]*mediaPage
+	bad    []badRange // to be added at the boot
+	unsafe []string   // DIMMs whose counts are to rise at the boot
+}
+
+type badRange struct {
+	object int
+	x      extent
+}
+
+// Line is a cache line, or sector of the page cache, of an image.
+type Line struct {
+	Object string // the path
+	Off    uint64 // in the object, in bytes
+	Len    uint64
+	// Versions is how many contents the line can have, and Version which one it has in the
+	// image, counted from the newest, 0.
+	Versions, Version uint64
+}
+
+// String returns what it is: "line 0x40 of /dev/dax0.0".
+func (l Line) String() string {
+	unit := "line"
+	if l.Len == sectorSize {
+		unit = "sector"
+	}
+	return fmt.Sprintf("%s %#x of %s", unit, l.Off, l.Object)
+}
+
+// Lost are the lines that aren't at their newest content.
+func (i *Image) Lost() []Line {
+	var lost []Line
+	for _, c := range i.choices {
+		lost = append(lost, i.line(c))
+	}
+	return lost
+}
+
+func (i *Image) line(c persist.Choice) Line {
+	off, size, contents := i.version.images.Cell(c.Cell)
+	object, at := i.version.where(off)
+	return Line{i.version.index[object].path, at, uint64(size), contents, c.Version}
+}
+
+// Bytes is the content of a device or file, by its path, to be looked at only: good until
+// the next image. The error wraps ENOENT if there's none of that name in this image.
+func (i *Image) Bytes(path string) ([]byte, error) {
+	if i.version.stage == nil {
+		st, err := newStage(i.version)
+		if err != nil {
+			return nil, err
+		}
+		i.version.stage = st
+		i.version.images.Apply(i.choices, st.setter())
+	}
+	return i.version.stage.bytes(path)
+}
+
+// Machine boots: it returns a new machine with this image on its media, which shares
+// nothing with the one that failed.
+func (i *Image) Machine() (*Machine, error) {
+	m, err := i.version.boot.build()
+	if err != nil {
+		return nil, err
+	}
+	if err := i.fill(m); err != nil {
+		return nil, errors.Join(err, m.Shutdown())
+	}
+	return m, nil
+}
+
+// contents goes through all pages of the image that aren't all zeroes.
+func (i *Image) contents() iter.Seq[pageContent] {
+	return func(yield func(pageContent) bool) {
+		pages := i.fixed
+		if pages == nil {
+			pages = i.version.merged(i.choices)
+		}
+		for _, number := range sortedKeys(pages) {
+			if _, ok := i.version.index[number]; !ok {
+				continue
+			}
+			for _, p := range sortedKeys(pages[number]) {
+				page := pages[number][p]
+				if page.data != ([pageSize]byte{}) && !yield(pageContent{Object: number, Off: p * pageSize, Data: page.data[:]}) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// merged is the pages of the version with the choices in them.
+func (v *crashVersion) merged(choices []persist.Choice) map[int]map[uint64]*mediaPage {
+	pages := map[int]map[uint64]*mediaPage{}
+	own := map[*mediaPage]bool{}
+	for number, of := range v.pages {
+		pages[number] = of
+	}
+	cloned := map[int]bool{}
+	v.images.Apply(choices, func(off uint64, data []byte) {
+		number, at := v.where(off)
+		if !cloned[number] {
+			cloned[number] = true
+			of := map[uint64]*mediaPage{}
+			for i, p := range pages[number] {
+				of[i] = p
+			}
+			pages[number] = of
+		}
+		page := pages[number][at/pageSize]
+		if page == nil || !own[page] {
+			next := &mediaPage{}
+			if page != nil {
+				next.data = page.data
+			}
+			page = next
+			own[page] = true
+			pages[number][at/pageSize] = page
+		}
+		copy(page.data[at%pageSize:], data)
+	})
+	return pages
+}
+
+// fill puts the image's contents and bad blocks into m, which was just built.
+func (i *Image) fill(m *Machine) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	objects := m.byNumber()
+	for c := range i.contents() {
+		o := objects[c.Object]
+		if o == nil {
+			continue
+		}
+		data := c.Data
+		if size := o.lastSize(); c.Off+uint64(len(data)) > size { // never make a file longer
+			if c.Off >= size {
+				continue
+			}
+			data = data[:size-c.Off]
+		}
+		if _, err := m.host.Pwrite(o.keeper, data, int64(c.Off)); err != nil {
+			return fmt.Errorf("emu: no memory for %s: %w", o.name, err)
+		}
+		m.mem.media.put(o, c.Off, data)
+	}
+	for _, path := range i.unsafe {
+		if err := m.sysfs.raise(path); err != nil {
+			return err
+		}
+	}
+	for _, b := range i.bad {
+		if o := objects[b.object]; o != nil {
+			if err := m.poisonBytes(o, b.x); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// byNumber are the objects of the machine. mu must be held.
+func (m *Machine) byNumber() map[int]*object {
+	all := map[int]*object{}
+	for _, o := range m.objects {
+		all[o.number] = o
+	}
+	return all
+}
+
+// pageContent is what a page of an object holds.
+type pageContent struct {
+	Object int
+	Off    uint64
+	Data   []byte
+}

@@ -1,0 +1,411 @@
+package emu
+
+import (
+	"bytes"
+
+	"pmemlab/emu/check"
+	"pmemlab/emu/internal/goroutine"
+	"pmemlab/emu/persist"
+	"pmemlab/emu/trace"
+	"pmemlab/pmem2/platform/vma"
+)
+
+// durability is what the machine remembers of its memory for the case that power fails:
+// what is durable, what else may be, who flushed what. It's fed by replaying the
+// recorder's ring, by looks and by system calls. The machine's mu guards all of it.
+type durability struct {
+	m       *Machine
+	off     bool // nothing is remembered; the machine is a stage's
+	media   media
+	lines   *persist.Memory // device DAX, and files with DAX
+	sectors *persist.Memory // files in the page cache
+	checks  *check.Checker
+	trace   traceBuffer
+	stacks  stackTable
+
+	// running is the operation of each goroutine of which records are still to come.
+	running map[int64]ranged
+	// seen are the pages that the records replayed last have found, one look's.
+	seen []persist.Change
+	// hit is the mapping that was found last; maps change with hitGone called.
+	hit      vma.Entry[mapping]
+	hitValid bool
+}
+
+// ranged is an operation on a range: the callers and what was asked for.
+type ranged struct {
+	stack uint32
+	start uintptr
+	total uint64
+	dirty bool // a line of it was
+}
+
+func newDurability(m *Machine) *durability {
+	d := &durability{m: m, running: map[int64]ranged{}}
+	d.media.lastKey = noPage
+	d.lines = persist.New(d.model(), &d.media)
+	d.sectors = persist.New(persist.PageCache, &d.media)
+	d.checks = check.New(check.Config{EADR: m.eadr, Unit: lineSize})
+	return d
+}
+
+func (d *durability) model() persist.Model {
+	switch {
+	case d.m.cfg.Model == Arm64:
+		return persist.Arm64
+	case d.m.eadr:
+		return persist.X86EADR
+	}
+	return persist.X86
+}
+
+// changeModel goes on with another model: the caches are inside the power-fail protected
+// domain now, or not any more. What lies in them is durable for certain in either case, but
+// for non-temporal stores, which count as found by the next look.
+func (d *durability) changeModel() {
+	d.lines.CLFlush(0, 0, everything.end)
+	d.lines = persist.New(d.model(), &d.media)
+	d.checks.SetEADR(d.m.eadr)
+	for _, o := range d.m.objects {
+		o.suspectAll = true
+	}
+}
+
+// kept says in what way a power failure spares the bytes of o.
+type kept int
+
+const (
+	keptNot     kept = iota // memory that is empty after a boot
+	keptLines               // cache lines reach the media by themselves
+	keptSectors             // the page cache writes sectors back
+)
+
+func (o *object) kept() kept {
+	switch {
+	case o == nil:
+		return keptNot
+	case o.class == classDevDax, o.class == classRegular && o.fs.cfg.DAX:
+		return keptLines
+	case o.class == classBlock, o.class == classRegular && o.fs.cfg.Type != Tmpfs:
+		return keptSectors
+	}
+	return keptNot
+}
+
+// home is the region that the bytes of o are on; nil of memory that has none.
+func (o *object) home() *region {
+	if o.fs != nil && o.kept() != keptNot {
+		return o.fs.block.region
+	}
+	return o.region
+}
+
+// memory is the model that holds o; nil: none does.
+func (d *durability) memory(o *object) *persist.Memory {
+	switch o.kept() {
+	case keptLines:
+		return d.lines
+	case keptSectors:
+		return d.sectors
+	}
+	return nil
+}
+
+// find is what is mapped at addr.
+func (d *durability) find(addr uintptr) (mp mapping, ok bool) {
+	if !d.hitValid || addr < d.hit.Addr || uint64(addr-d.hit.Addr) >= d.hit.Len {
+		d.hit, d.hitValid = d.m.maps.At(addr)
+		if !d.hitValid {
+			return mapping{}, false
+		}
+	}
+	return d.hit.Value.advance(uint64(addr - d.hit.Addr)), true
+}
+
+// replay applies the records of the ring that are complete. mu must be held.
+func (m *Machine) replay() {
+	r := &m.rec
+	ring := r.ring.Load()
+	if ring == nil {
+		return
+	}
+	for {
+		h := r.head.Load() + 1
+		rec := &ring[h%ringSize]
+		if rec.ready.Load() != h {
+			return
+		}
+		m.mem.apply(rec, h)
+		r.head.Store(h)
+	}
+}
+
+// apply does with the model what rec says happened.
+func (d *durability) apply(rec *record, n uint64) {
+	if len(d.seen) > 0 && rec.kind != recPage {
+		d.observeSeen(2 * n)
+	}
+	op := check.Op{Seq: 2*n + 1, G: rec.g}
+	run := ranged{start: rec.start, total: rec.total}
+	switch {
+	case rec.kind == recNothing || rec.kind == recSeen || rec.kind == recPage:
+	case rec.first:
+		run.stack = d.stacks.key(&rec.callers)
+	default:
+		run = d.running[rec.g]
+	}
+	op.Stack = run.stack
+	switch rec.kind {
+	case recPage:
+		d.seen = append(d.seen, persist.Change{Off: rec.page.place, Data: rec.page.data[:]})
+	case recFence:
+		d.fence(op)
+	case recOutside:
+		d.event(&trace.Event{Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(rec.addr), Len: rec.n}, op.Stack)
+	case recSeen, recStore, recStoreNT, recFlush, recPersist, recNoFlush:
+		d.line(rec, op, run)
+	}
+}
+
+// line applies a record of a line.
+func (d *durability) line(rec *record, op check.Op, run ranged) {
+	addr := rec.addr &^ (lineSize - 1)
+	mp, mapped := d.find(addr)
+	mem := d.memory(mp.obj)
+	if !mapped || mem == nil || !mp.shared || mp.lost {
+		d.lineElsewhere(rec, op, run, mp, mapped)
+		return
+	}
+	off := d.media.place(mp.obj, mp.off)
+	switch rec.kind {
+	case recSeen:
+		d.observe(mem, op, off, &rec.line)
+		return
+	case recStore, recStoreNT:
+		d.copied(mem, rec, op, off)
+		return
+	}
+	last := addr >= (run.start+uintptr(run.total)-1)&^(lineSize-1)
+	single := rec.first && last
+	if rec.kind == recPersist && mem == d.lines {
+		var before [lineSize]byte
+		if mem.Persist(op.G, off, &rec.line, &before) {
+			if before != rec.line {
+				d.changed(op, off, before[:], rec.line[:], mp.obj)
+				d.firstStore(mp)
+			}
+			d.checks.Persist(op, off, lineSize, rec.by.strength())
+			d.flushEvent(rec, op, run, mp)
+			d.event(&trace.Event{Seq: op.Seq, Kind: trace.Fence, G: op.G, Object: -1}, op.Stack)
+			return
+		}
+	}
+	if d.observe(mem, op, off, &rec.line) {
+		d.firstStore(mp)
+	}
+	switch rec.by {
+	case flushNone:
+	case flushCLFLUSH:
+		mem.CLFlush(op.G, off, lineSize)
+	default:
+		mem.Flush(op.G, off, lineSize)
+	}
+	if !single && !last {
+		if rec.first {
+			d.running[op.G] = run
+		}
+		return
+	}
+	delete(d.running, op.G)
+	// The rules look at the operation as a whole, as far as it's in this mapping.
+	n := uint64(lineSize)
+	if start := run.start &^ (lineSize - 1); start < addr {
+		n = min(uint64(addr-start), mp.off-d.hitOffset()) + lineSize
+	}
+	if mem == d.lines {
+		d.checks.Flush(op, off+lineSize-n, n, rec.by.strength())
+	} else {
+		d.checks.FlushPrivate(op, uint64(run.start), run.total)
+	}
+	d.flushEvent(rec, op, run, mp)
+	if rec.kind == recPersist {
+		d.fence(op)
+	}
+}
+
+// hitOffset is the offset in its object at which the mapping that was found last begins.
+func (d *durability) hitOffset() uint64 { return d.hit.Value.off }
+
+// lineElsewhere is line for what a power failure doesn't spare anyway.
+func (d *durability) lineElsewhere(rec *record, op check.Op, run ranged, mp mapping, mapped bool) {
+	switch rec.kind {
+	case recSeen, recStore, recStoreNT:
+		return
+	}
+	if !rec.first { // once for the operation
+		if rec.kind == recPersist {
+			d.fence(op)
+		}
+		return
+	}
+	e := trace.Event{
+		Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(run.start), Len: run.total, Object: -1, NoEffect: true,
+	}
+	if mapped && mp.obj != nil {
+		e.Object, e.Off = d.trace.object(mp.obj), mp.off
+	}
+	d.event(&e, op.Stack)
+	if !mapped {
+		d.checks.FlushOutside(op, uint64(run.start), run.total)
+	} else {
+		d.checks.FlushPrivate(op, uint64(run.start), run.total)
+	}
+	if rec.kind == recPersist {
+		d.fence(op)
+	}
+}
+
+func (d *durability) fence(op check.Op) {
+	d.lines.Fence(op.G)
+	d.checks.Fence(op)
+	d.event(&trace.Event{Seq: op.Seq, Kind: trace.Fence, G: op.G, Object: -1}, op.Stack)
+}
+
+func (d *durability) flushEvent(rec *record, op check.Op, run ranged, mp mapping) {
+	off := mp.off + uint64(run.start) - uint64(rec.addr)
+	d.event(&trace.Event{
+		Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(run.start), Len: run.total,
+		Object: d.trace.object(mp.obj), Off: off,
+	}, op.Stack)
+}
+
+// observe tells the model what a line holds, if that's news.
+func (d *durability) observe(mem *persist.Memory, op check.Op, off uint64, line *[lineSize]byte) bool {
+	var known [lineSize]byte
+	mem.Visible(off, known[:])
+	if known == *line {
+		return false
+	}
+	o, _ := d.media.at(off)
+	d.changed(op, off, known[:], line[:], o)
+	mem.Observe(persist.Change{Off: off, Data: line[:]})
+	return true
+}
+
+// changed tells the rules and the trace that bytes were found changed. Neither slice is kept.
+func (d *durability) changed(op check.Op, off uint64, before, now []byte, o *object) {
+	if o.kept() == keptLines {
+		for i := 0; i < len(now); {
+			n := differing(before[i:], now[i:])
+			if n == 0 {
+				i++
+				continue
+			}
+			d.checks.Changed(check.Op{Seq: op.Seq - 1}, off+uint64(i), uint64(n), check.Found)
+			i += n
+		}
+	}
+	_, at := d.media.at(off)
+	for i := 0; i < len(now); i += lineSize {
+		part := now[i:min(i+lineSize, len(now))]
+		if !bytes.Equal(part, before[i:i+len(part)]) {
+			d.event(&trace.Event{
+				Seq: op.Seq - 1, Kind: trace.Change, Object: d.trace.object(o), Off: at + uint64(i), Len: uint64(len(part)), Data: part,
+			}, 0)
+		}
+	}
+}
+
+// differing is how many bytes from the start differ.
+func differing(a, b []byte) int {
+	n := 0
+	for n < len(a) && a[n] != b[n] {
+		n++
+	}
+	return n
+}
+
+// copied applies what the machine's copy and set have stored in a line.
+func (d *durability) copied(mem *persist.Memory, rec *record, op check.Op, off uint64) {
+	in := uint64(rec.addr) % lineSize
+	data := rec.line[in : in+rec.n]
+	kind, how := trace.Store, check.Exact
+	if rec.kind == recStoreNT {
+		kind, how = trace.StoreNT, check.NonTemporal
+		mem.StoreNT(op.G, off+in, data)
+	} else {
+		mem.Store(off+in, data)
+	}
+	o, at := d.media.at(off + in)
+	if mem == d.lines {
+		d.checks.Changed(op, off+in, rec.n, how)
+	}
+	d.event(&trace.Event{
+		Seq: op.Seq, Kind: kind, G: op.G, Addr: uint64(rec.addr), Len: rec.n,
+		Object: d.trace.object(o), Off: at, Data: data,
+	}, op.Stack)
+	if mp, ok := d.find(rec.addr); ok {
+		d.firstStore(mp)
+	}
+	if rec.first && rec.total > rec.n {
+		d.running[op.G] = ranged{stack: op.Stack, start: rec.start, total: rec.total}
+	}
+}
+
+// observeSeen tells the model what a look has found.
+func (d *durability) observeSeen(seq uint64) {
+	var lines, sectors []persist.Change
+	for _, c := range d.seen {
+		o, _ := d.media.at(c.Off)
+		mem := d.memory(o)
+		known := make([]byte, len(c.Data))
+		mem.Visible(c.Off, known)
+		for i := uint64(0); i < uint64(len(known)); i += sectorSize {
+			was, is := known[i:i+sectorSize], c.Data[i:i+sectorSize]
+			if bytes.Equal(was, is) {
+				continue
+			}
+			d.changed(check.Op{Seq: seq + 1}, c.Off+i, was, is, o)
+			change := persist.Change{Off: c.Off + i, Data: is}
+			if mem == d.lines {
+				lines = append(lines, change)
+			} else {
+				sectors = append(sectors, change)
+			}
+		}
+	}
+	d.seen = d.seen[:0]
+	if len(lines) > 0 {
+		d.lines.Observe(lines...)
+	}
+	if len(sectors) > 0 {
+		d.sectors.Observe(sectors...)
+	}
+}
+
+// stackTable gives callers short names.
+type stackTable struct {
+	keys  map[[goroutine.Depth]uintptr]uint32
+	lists [][goroutine.Depth]uintptr // by key - 1
+	// recent are those that were asked for last, by a hash.
+	recent [64]uint32
+}
+
+// key is the name of callers; 0 is none.
+func (s *stackTable) key(callers *[goroutine.Depth]uintptr) uint32 {
+	slot := &s.recent[(callers[0]^callers[1]>>3^callers[2]>>5^callers[3]>>7)%uintptr(len(s.recent))]
+	if *slot != 0 && s.lists[*slot-1] == *callers {
+		return *slot
+	}
+	k, ok := s.keys[*callers]
+	if !ok {
+		if s.keys == nil {
+			s.keys = map[[goroutine.Depth]uintptr]uint32{}
+		}
+		s.lists = append(s.lists, *callers)
+		k = uint32(len(s.lists))
+		s.keys[*callers] = k
+	}
+	*slot = k
+	return k
+}

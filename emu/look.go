@@ -1,0 +1,355 @@
+package emu
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"pmemlab/emu/internal/pagescan"
+	"pmemlab/emu/trace"
+	"pmemlab/pmem2/platform/vma"
+)
+
+// Looks. A look finds what plain stores have changed since the last one: it asks the kernel
+// which pages of the mappings were written to, and compares these. Where the kernel
+// can't say, all that an object holds is compared.
+
+// seenPage is a page as a look found it.
+type seenPage struct {
+	place uint64
+	data  [pageSize]byte
+}
+
+// watching is what a machine knows of writes to its mappings.
+type watching struct {
+	scanner *pagescan.Scanner // nil: there's none, or not yet
+	tried   bool
+	armed   []extent // addresses whose written pages the scanner tells: sorted and apart
+	swap    bool     // the host has swap space
+	// off: looks compare everything, by order of the configuration.
+	off bool
+}
+
+// begin is the recorder's begin for those who hold mu.
+func (m *Machine) beginLocked() (*record, uint64) {
+	r := &m.rec
+	ring := r.ring.Load()
+	if ring == nil {
+		r.ring.CompareAndSwap(nil, new([ringSize]record))
+		ring = r.ring.Load()
+	}
+	if r.tail.Load()-r.head.Load() >= ringSize*3/4 {
+		m.replay()
+	}
+	t := r.tail.Add(1)
+	for t-r.head.Load() > ringSize {
+		m.replay()
+		runtime.Gosched()
+	}
+	return &ring[t%ringSize], t
+}
+
+// catchUp replays all that was recorded before. mu must be held.
+func (m *Machine) catchUp() {
+	r := &m.rec
+	for tail := r.tail.Load(); ; runtime.Gosched() {
+		m.replay()
+		if r.head.Load() >= tail {
+			break
+		}
+	}
+	if len(m.mem.seen) > 0 {
+		m.mem.observeSeen(2 * r.head.Load())
+	}
+}
+
+// tick catches up, and returns a number for an event that comes after all that was recorded.
+// mu must be held.
+func (m *Machine) tick() uint64 {
+	rec, t := m.beginLocked()
+	rec.kind = recNothing
+	rec.ready.Store(t)
+	m.catchUp()
+	return 2*t + 1
+}
+
+// scanner is the machine's page scanner, or nil. mu must be held.
+func (m *Machine) scanner() *pagescan.Scanner {
+	w := &m.watch
+	if !w.tried && !w.off {
+		w.tried = true
+		w.scanner, _ = pagescan.New() // an error is a kernel or a sandbox without it
+		w.swap = hasSwap()
+	}
+	return w.scanner
+}
+
+// Look compares all memory that may have been written to since the last look with what is
+// known of it. Crash, CrashStates and Findings do it by themselves.
+func (m *Machine) Look() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.look(nil, everything)
+	m.mem.event(&trace.Event{Seq: m.tick(), Kind: trace.Look, Object: -1}, 0)
+}
+
+// everything is all offsets of an object.
+var everything = extent{0, 1<<64 - 1}
+
+// look finds the changes in [x.start, x.end) of o; o is nil for all objects. mu must be held.
+func (m *Machine) look(o *object, x extent) {
+	m.catchUp()
+	for range maxLooks {
+		if !m.lookOnce(o, x) {
+			break
+		}
+	}
+	m.catchUp()
+}
+
+// maxLooks is how often a look is repeated to find a moment in which nobody writes.
+const maxLooks = 4
+
+// lookOnce looks at the pages that may have been written to, and says whether any had.
+func (m *Machine) lookOnce(only *object, x extent) bool {
+	found := false
+	for o, pages := range m.writtenPages(only, x) {
+		for _, p := range pages {
+			for off := p.start; off < p.end; off += pageSize {
+				found = m.seePage(o, off) || found
+			}
+		}
+	}
+	return found
+}
+
+// writtenPages lists the pages in [x.start, x.end) of each object, or of one, that may have
+// been written to since the last time. They count as looked at from then on.
+func (m *Machine) writtenPages(only *object, x extent) map[*object][]extent {
+	pages := map[*object][]extent{}
+	take := func(o *object, p extent) {
+		if p.start = max(p.start, x.start); p.start < min(p.end, x.end) {
+			p.end = min(p.end, x.end)
+			pages[o] = append(pages[o], pagesOf(p.start, p.end-p.start))
+		}
+	}
+	complete := m.scanMappings(only, x, take)
+	for _, o := range m.objects {
+		if only != nil && o != only || o.kept() == keptNot || o.keeper < 0 {
+			continue
+		}
+		if o.suspectAll || !complete && o.mapped {
+			o.suspectAll = o.suspectAll && x != everything
+			if xs, err := written(o.keeper); err == nil {
+				for _, p := range xs {
+					take(o, p)
+				}
+			}
+			// What was known to be there and isn't any more.
+			for _, n := range o.spans {
+				sp := m.mem.media.spans[n]
+				for i := range sp.pages {
+					take(o, extent{sp.off + i*pageSize, sp.off + (i+1)*pageSize})
+				}
+			}
+		}
+		for _, p := range o.suspects {
+			take(o, p)
+		}
+		o.suspects = cutExtents(o.suspects, []extent{x})
+	}
+	for o, xs := range pages {
+		pages[o] = addExtents(xs, nil)
+	}
+	return pages
+}
+
+// scanMappings calls take for the pages that were written to through the shared mappings.
+// It returns false if the kernel can't tell.
+func (m *Machine) scanMappings(only *object, x extent, take func(*object, extent)) bool {
+	s := m.scanner()
+	if s == nil {
+		return false
+	}
+	for e := range m.maps.All() {
+		mp := e.Value
+		if !mp.shared || mp.lost || mp.obj.kept() == keptNot || only != nil && mp.obj != only {
+			continue
+		}
+		lo, hi := max(x.start, mp.off), min(x.end, mp.off+e.Len)
+		if lo >= hi {
+			continue
+		}
+		in := extent{uint64(e.Addr) + (lo-mp.off)&^(pageSize-1), uint64(e.Addr) + roundUp(hi-mp.off, pageSize)}
+		if !m.arm(s, addresses(e.Addr, e.Len)) {
+			mp.obj.suspectAll = true
+			continue
+		}
+		err := s.Scan(uintptr(in.start), in.end-in.start, true, func(addr uintptr, n uint64) {
+			off := mp.off + uint64(addr-e.Addr)
+			take(mp.obj, extent{off, off + n})
+		})
+		if err != nil {
+			mp.obj.suspectAll = true
+		}
+		if m.watch.swap {
+			m.takeAbsent(s, e, take)
+		}
+	}
+	return true
+}
+
+// takeAbsent takes the pages of a mapping that hold data and aren't in the page table: the
+// kernel doesn't remember of what it has swapped out whether it was written to.
+func (m *Machine) takeAbsent(s *pagescan.Scanner, e vma.Entry[mapping], take func(*object, extent)) {
+	mp := e.Value
+	data, err := written(mp.obj.keeper)
+	if err != nil {
+		mp.obj.suspectAll = true
+		return
+	}
+	err = s.Absent(e.Addr, e.Len, func(addr uintptr, n uint64) {
+		off := mp.off + uint64(addr-e.Addr)
+		for _, x := range overlapping(data, extent{off, off + n}) {
+			take(mp.obj, x)
+		}
+	})
+	if err != nil {
+		mp.obj.suspectAll = true
+	}
+}
+
+// arm has the scanner tell the writes to the addresses x from now on.
+func (m *Machine) arm(s *pagescan.Scanner, x extent) bool {
+	for _, rest := range cutExtents([]extent{x}, m.watch.armed) {
+		err := s.Arm(uintptr(rest.start), rest.end-rest.start)
+		if err != nil && !errors.Is(err, syscall.EPERM) { // EPERM: it can't ever be written to
+			return false
+		}
+		m.watch.armed = addExtents(m.watch.armed, []extent{rest})
+	}
+	return true
+}
+
+// armAlike arms all of the mappings in [addr, addr+n), if anything was armed ever: what is in
+// part armed is several mappings to the kernel, which mremap doesn't take together.
+// mu must be held.
+func (m *Machine) armAlike(addr uintptr, n uint64) {
+	s := m.watch.scanner
+	if s == nil {
+		return
+	}
+	for e := range m.maps.Overlapping(addr, max(n, 1)) {
+		if e.Value.shared && e.Value.obj.kept() != keptNot {
+			m.watch.armed = cutExtents(m.watch.armed, []extent{addresses(e.Addr, e.Len)})
+			m.arm(s, addresses(e.Addr, e.Len)) // without, mremap says what it can't do
+		}
+	}
+}
+
+// leaving notes what was written through the mappings in [addr, addr+n), which are about
+// to go. mu must be held.
+func (m *Machine) leaving(addr uintptr, n uint64) {
+	if n == 0 {
+		return
+	}
+	m.catchUp()
+	m.mem.hitValid = false
+	s := m.watch.scanner
+	if m.mem.off {
+		s = m.scanner()
+	}
+	for e := range m.maps.Overlapping(addr, n) {
+		mp := e.Value
+		if !mp.shared || mp.lost || mp.obj.kept() == keptNot {
+			continue
+		}
+		switch {
+		case s == nil && m.mem.off: // all that holds data
+			if xs, err := written(mp.obj.keeper); err == nil {
+				for _, x := range xs {
+					m.touch(mp.obj, x)
+				}
+			}
+			continue
+		case s == nil: // nobody has looked yet
+			mp.obj.suspectAll = true
+			continue
+		}
+		err := s.Present(e.Addr, e.Len, func(addr uintptr, n uint64) {
+			off := mp.off + uint64(addr-e.Addr)
+			if m.mem.off {
+				m.touch(mp.obj, extent{off, off + n})
+				return
+			}
+			mp.obj.suspects = append(mp.obj.suspects, extent{off, off + n})
+		})
+		if err != nil {
+			mp.obj.suspectAll = true
+		}
+		mp.obj.suspects = addExtents(mp.obj.suspects, nil)
+	}
+	m.unwatch(addr, n)
+}
+
+// unwatch notes that the scanner doesn't tell of writes to [addr, addr+n) any more: another
+// mapping is there, or none.
+func (m *Machine) unwatch(addr uintptr, n uint64) {
+	m.watch.armed = cutExtents(m.watch.armed, []extent{addresses(addr, n)})
+}
+
+// seePage records what the page of o at off holds, and says whether that's news.
+func (m *Machine) seePage(o *object, off uint64) bool {
+	var page, again [pageSize]byte
+	if !m.readPage(o, off, &page) {
+		return false
+	}
+	place := m.mem.media.place(o, off)
+	mem := m.mem.memory(o)
+	var known [pageSize]byte
+	mem.Visible(place, known[:])
+	// If someone writes after this the page counts as written again.
+	if known == page && m.rec.tail.Load() == m.rec.head.Load() {
+		return false
+	}
+	for {
+		rec, t := m.beginLocked()
+		m.readPage(o, off, &again)
+		if again == page {
+			rec.kind, rec.page, rec.first, rec.g = recPage, &seenPage{place, page}, false, 0
+			rec.ready.Store(t)
+			return true
+		}
+		page = again
+		rec.kind = recNothing
+		rec.ready.Store(t)
+	}
+}
+
+// readPage reads a page of the object's memory; what is behind its end is zero. It doesn't
+// take memory for holes.
+func (m *Machine) readPage(o *object, off uint64, page *[pageSize]byte) bool {
+	if o.keeper < 0 {
+		return false
+	}
+	n, err := m.host.Pread(o.keeper, page[:], int64(off))
+	if err != nil {
+		return false
+	}
+	clear(page[n:])
+	return true
+}
+
+// sortedObjects are the objects that a power failure spares, in the order in which they
+// were made.
+func (m *Machine) sortedObjects() []*object {
+	var all []*object
+	for _, o := range m.objects {
+		if o.kept() != keptNot && o.linked {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b *object) int { return a.number - b.number })
+	return all
+}
