@@ -152,8 +152,9 @@ func (fs *FileSystem) furnishInode(p *inodeBlueprint, dir *object) (*object, err
 	for _, b := range p.Blocks {
 		o.blocks = append(o.blocks, blockRun{b.Logical, b.Physical, b.Length})
 	}
-	if fs.node != nil {
+	if fs.node != nil && len(fs.node.bad) > 0 { // as in poison
 		o.badPages = pagesOfAll(o.badBytes())
+		o.zeroed = addExtents(o.zeroed, o.badPages)
 	}
 	if p.Directory || p.Size == 0 {
 		return o, nil

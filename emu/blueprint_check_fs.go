@@ -22,14 +22,14 @@ func (c *blueprintCheck) fileSystem(f *fileSystemBlueprint) error {
 		return errors.New("it has no inodes, not even its root")
 	}
 	c.paths[f.Mount] = true
-	bad, err := c.medium(f)
+	err := c.medium(f)
 	if err == nil {
 		err = cfg.Region.check("Region")
 	}
 	if err != nil {
 		return err
 	}
-	w := inodeCheck{blueprintCheck: c, fs: f, bad: bad, dirs: map[int]bool{}, entries: map[entry]bool{}}
+	w := inodeCheck{blueprintCheck: c, fs: f, dirs: map[int]bool{}, entries: map[entry]bool{}}
 	for i := range f.Inodes {
 		if err := w.inode(&f.Inodes[i], i == 0); err != nil {
 			return fmt.Errorf("inode %d %q: %w", f.Inodes[i].Ino, f.Inodes[i].Name, err)
@@ -50,34 +50,34 @@ func (c *blueprintCheck) fileSystem(f *fileSystemBlueprint) error {
 	return nil
 }
 
-// medium is what is wrong with the device under a file system, whose bad blocks it returns.
-func (c *blueprintCheck) medium(f *fileSystemBlueprint) (bad []extent, err error) {
+// medium is what is wrong with the device under a file system.
+func (c *blueprintCheck) medium(f *fileSystemBlueprint) error {
 	cfg := f.Config
 	if cfg.Type == Tmpfs {
 		n, ok := numberIn("/mnt/tmpfs%d", f.Mount)
 		root := f.Inodes[0]
 		switch {
 		case !ok || n >= c.Counts.Tmpfs || f.Device != 0 || cfg.DAX || cfg.VirtioPmem || !cfg.Region.isZero():
-			return nil, fmt.Errorf("it is a tmpfs on device %d, allowed are one of %d mounts, and no device, DAX or region",
+			return fmt.Errorf("it is a tmpfs on device %d, allowed are one of %d mounts, and no device, DAX or region",
 				f.Device, c.Counts.Tmpfs)
 		case len(f.Inodes) != 1 || f.NextIno != rootIno+1 || root.Mode != rootMode || root.AppendOnly || root.Immutable:
-			return nil, errors.New("it is a tmpfs with more than a new root, which is all there is after a boot")
+			return errors.New("it is a tmpfs with more than a new root, which is all there is after a boot")
 		}
-		return nil, nil
+		return nil
 	}
 	dev := c.devices[f.Device]
 	if dev == nil || dev.Class != classBlock || dev.Size != cfg.Size || f.Mount != fmt.Sprintf("/mnt/pmem%d", dev.Region) {
-		return nil, fmt.Errorf("it is on device %d, allowed are block devices of %d bytes whose number it has", f.Device, cfg.Size)
+		return fmt.Errorf("it is on device %d, allowed are block devices of %d bytes whose number it has", f.Device, cfg.Size)
 	}
 	r := &c.Regions[dev.Region]
 	switch virtio := !r.Legacy && len(r.DIMMs) == 0; {
 	case cfg.VirtioPmem != virtio || cfg.Region.Legacy != r.Legacy:
-		return nil, fmt.Errorf("its VirtioPmem is %t and Region.Legacy %t, allowed on region %d are %t and %t",
+		return fmt.Errorf("its VirtioPmem is %t and Region.Legacy %t, allowed on region %d are %t and %t",
 			cfg.VirtioPmem, cfg.Region.Legacy, dev.Region, virtio, r.Legacy)
 	case cfg.VirtioPmem && !cfg.Region.isZero():
-		return nil, fmt.Errorf("its Region is %+v, allowed for VirtioPmem is %+v", cfg.Region, Region{})
+		return fmt.Errorf("its Region is %+v, allowed for VirtioPmem is %+v", cfg.Region, Region{})
 	}
-	return extentsOf(dev.Bad), nil
+	return nil
 }
 
 // entry is a name in a directory.
@@ -90,8 +90,7 @@ type entry struct {
 type inodeCheck struct {
 	*blueprintCheck
 	fs        *fileSystemBlueprint
-	bad       []extent // of the block device
-	before    uint64   // the inode number before
+	before    uint64 // the inode number before
 	dirs      map[int]bool
 	entries   map[entry]bool
 	blocks    []extent // of the block device
@@ -146,7 +145,6 @@ func (c *inodeCheck) extents(i *inodeBlueprint) error {
 	if c.written += bytesIn(i.Written); c.written > maxAddress {
 		return fmt.Errorf("its Written makes %d bytes for all files, allowed are %d", c.written, uint64(maxAddress))
 	}
-	o := object{class: classRegular}
 	before := uint64(0)
 	for _, b := range i.Blocks {
 		size := c.fs.Config.Size
@@ -157,13 +155,6 @@ func (c *inodeCheck) extents(i *inodeBlueprint) error {
 		}
 		before = b.Logical + b.Length
 		c.blocks = append(c.blocks, extent{b.Physical, b.Physical + b.Length})
-		o.blocks = append(o.blocks, blockRun{b.Logical, b.Physical, b.Length})
-	}
-	if i.Directory || len(c.bad) == 0 {
-		return nil
-	}
-	if lost := cutExtents(pagesOfAll(o.badUnder(c.bad)), extentsOf(i.Written)); len(lost) > 0 {
-		return fmt.Errorf("the bytes from %d to %d are bad, and Written hasn't got them", lost[0].start, lost[0].end)
 	}
 	return nil
 }

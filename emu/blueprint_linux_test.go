@@ -232,6 +232,9 @@ func answers(t testing.TB, m *Machine) []string {
 	var tree func(p string, o *object)
 	tree = func(p string, o *object) {
 		paths = append(paths, p)
+		if o.class == classDirectory {
+			paths = append(paths, p+"/..")
+		}
 		for _, name := range sortedNames(o.children) {
 			tree(p+"/"+name, o.children[name])
 		}
@@ -350,7 +353,7 @@ func extend(t testing.TB, m *Machine) []string {
 		if err != nil {
 			continue
 		}
-		all = append(all, fmt.Sprint(m.Fallocate(f.FD(), 0, 0, 1<<20)))
+		all = append(all, fmt.Sprint(m.Fallocate(f.FD(), 0, 0, 1<<20), fs.BlockDevice().AddBadBlock(1<<18, 1<<16)))
 		all = append(all, answersOf(t, m, f.Name(), f.FD())...)
 		must(t, f.Close())
 	}
@@ -456,6 +459,25 @@ func TestBlueprint(t *testing.T) {
 	}
 }
 
+// Neither the blueprint nor the machine that is built share what the caller's config held.
+func TestBlueprintCopiesConfig(t *testing.T) {
+	dimms := []DIMM{{ID: "8680-56341200"}}
+	m := NewMachine(Config{})
+	m.AddFS(FS{Size: 1 << 20, Region: Region{DIMMs: dimms}})
+	b := planOf(t, m)
+	built, err := b.build()
+	must(t, err)
+	dimms[0].ID = "8680-00000000"
+	if got := b.FileSystems[0].Config.Region.DIMMs[0].ID; got != "8680-56341200" {
+		t.Errorf("the blueprint: got %s", got)
+	}
+	b.FileSystems[0].Config.Region.DIMMs[0].ID = "8680-11111111"
+	if got := planOf(t, built).FileSystems[0].Config.Region.DIMMs[0].ID; got != "8680-56341200" {
+		t.Errorf("the machine that was built: got %s", got)
+	}
+	must(t, m.Shutdown(), built.Shutdown())
+}
+
 // A tmpfs is empty after a boot, and its root is another one.
 func TestBlueprintTmpfs(t *testing.T) {
 	m := NewMachine(Config{})
@@ -486,7 +508,7 @@ func TestBlueprintRandom(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
-	for range 30 {
+	for range 15 {
 		m := NewMachine(Config{NoClearError: rng.IntN(4) == 0})
 		dax := m.AddDevDax(DevDax{Size: 4 << 20, Align: 4096})
 		var all []*FileSystem

@@ -73,7 +73,7 @@ type CrashStates struct {
 	opts     CrashOptions
 	versions []*crashVersion // the newest of the file systems' first
 	lost     bool            // versions of file systems were forgotten
-	trace    *trace.Log
+	trace    func() *trace.Log
 }
 
 // crashVersion are the states with the same names and sizes of files.
@@ -125,34 +125,23 @@ func (m *Machine) snapshot(possible bool) (*CrashStates, error) {
 		return nil, errDown
 	}
 	m.look(nil, everything)
+	if !possible { // no operation is under way
+		m.mem.lines.Settle()
+	}
 	return m.snapshotSeen(possible)
 }
 
 // snapshotSeen is snapshot without a look. mu must be held.
 func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
 	d := m.mem
-	var images *persist.Images
-	if possible {
-		images = persist.Join(d.lines.Possible(), d.sectors.Possible())
-	} else {
-		d.lines.Settle()
-		images = persist.Join(d.lines.Proven(), d.sectors.Proven())
-	}
+	images := d.images(possible)
 	boot, err := m.blueprint()
 	if err != nil {
 		return nil, err
 	}
-	s := &CrashStates{trace: d.trace.log(&d.stacks)}
-	numbers := make([]spanPlace, len(d.media.spans))
-	for i, sp := range d.media.spans {
-		if sp != nil {
-			numbers[i] = spanPlace{sp.obj.number, sp.off}
-		}
-	}
-	where := func(off uint64) (int, uint64) {
-		p := numbers[off>>spanBits]
-		return p.object, p.off | off&(1<<spanBits-1)
-	}
+	last := 2*m.rec.tail.Load() + 1
+	s := &CrashStates{trace: func() *trace.Log { return m.traceUpTo(last) }}
+	where := d.media.where()
 	pages := map[int]map[uint64]*mediaPage{}
 	for _, sp := range d.media.spans {
 		if sp == nil {
@@ -189,10 +178,12 @@ func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
 	return s, nil
 }
 
-// spanPlace is where a span of the media is in which object.
-type spanPlace struct {
-	object int
-	off    uint64
+// images are those that a power failure now could leave, or amid the last operation.
+func (d *durability) images(possible bool) *persist.Images {
+	if possible {
+		return persist.Join(d.lines.Possible(), d.sectors.Possible())
+	}
+	return persist.Join(d.lines.Proven(), d.sectors.Proven())
 }
 
 // copy is the page with what a failed flush on power failure would leave, if that's known.
@@ -272,12 +263,14 @@ func (s *CrashStates) All() iter.Seq2[*Image, error] {
 				}
 			}
 			img := &Image{states: s, version: v}
-			show := func(choices []persist.Choice) bool {
+			more := true
+			v.all(left, s.opts.Seed, func(choices []choice) bool {
 				left--
 				img.choices = choices
-				return yield(img, nil)
-			}
-			if !v.all(left, s.opts.Seed, show) {
+				more = yield(img, nil)
+				return more
+			})
+			if !more {
 				return
 			}
 		}
@@ -285,35 +278,9 @@ func (s *CrashStates) All() iter.Seq2[*Image, error] {
 }
 
 // all calls show with at most limit states, in place, until it returns false.
-func (v *crashVersion) all(limit, seed uint64, show func([]persist.Choice) bool) bool {
-	set := v.stage.setter()
+func (v *crashVersion) all(limit, seed uint64, show func([]choice) bool) {
 	defer v.stage.reset(v.images)
-	if v.images.Count() <= limit {
-		for choices := range v.images.All(set) {
-			if !show(choices) {
-				return false
-			}
-		}
-		return true
-	}
-	// The whole of 0, 1, 2 … lines, as far as it's half of the limit.
-	whole, upTo := v.smallest(limit / 2)
-	if whole > 0 {
-		for choices := range v.images.All(set) {
-			if len(choices) > upTo {
-				break
-			}
-			if !show(choices) {
-				return false
-			}
-		}
-	}
-	for choices := range v.images.Sample(seed, limit-whole, set) {
-		if len(choices) > upTo && !show(choices) {
-			return false
-		}
-	}
-	return true
+	v.enumerate(limit, seed, v.stage.setter(), show)
 }
 
 // smallest is the largest k for which the images with at most k cells that aren't at
@@ -377,6 +344,7 @@ type Image struct {
 	// fixed is the content instead of that of choices.
 	fixed  map[int]map[uint64]*mediaPage
 	bad    []badRange // to be added at the boot
+	lost   []Line     // of an image that was loaded
 	unsafe []string   // DIMMs whose counts are to rise at the boot
 }
 
@@ -387,7 +355,7 @@ type badRange struct {
 
 // Line is a cache line, or sector of the page cache, of an image.
 type Line struct {
-	Object string // the path
+	Object string // the path on the machine
 	Off    uint64 // in the object, in bytes
 	Len    uint64
 	// Versions is how many contents the line can have, and Version which one it has in the
@@ -406,7 +374,7 @@ func (l Line) String() string {
 
 // Lost are the lines that aren't at their newest content.
 func (i *Image) Lost() []Line {
-	var lost []Line
+	lost := slices.Clone(i.lost)
 	for _, c := range i.choices {
 		lost = append(lost, i.line(c))
 	}
@@ -428,7 +396,9 @@ func (i *Image) Bytes(path string) ([]byte, error) {
 			return nil, err
 		}
 		i.version.stage = st
-		i.version.images.Apply(i.choices, st.setter())
+		if i.version.images != nil {
+			i.version.images.Apply(i.choices, st.setter())
+		}
 	}
 	return i.version.stage.bytes(path)
 }
@@ -447,19 +417,20 @@ func (i *Image) Machine() (*Machine, error) {
 }
 
 // contents goes through all pages of the image that aren't all zeroes.
-func (i *Image) contents() iter.Seq[pageContent] {
-	return func(yield func(pageContent) bool) {
+func (i *Image) contents() iter.Seq[content] {
+	return func(yield func(content) bool) {
 		pages := i.fixed
 		if pages == nil {
 			pages = i.version.merged(i.choices)
 		}
 		for _, number := range sortedKeys(pages) {
-			if _, ok := i.version.index[number]; !ok {
-				continue
-			}
+			size := i.version.index[number].size // 0: it isn't there
 			for _, p := range sortedKeys(pages[number]) {
-				page := pages[number][p]
-				if page.data != ([pageSize]byte{}) && !yield(pageContent{Object: number, Off: p * pageSize, Data: page.data[:]}) {
+				off, page := p*pageSize, pages[number][p]
+				if off >= size || page.data == ([pageSize]byte{}) {
+					continue
+				}
+				if !yield(content{Object: number, Off: off, Data: page.data[:min(pageSize, size-off)]}) {
 					return
 				}
 			}
@@ -510,17 +481,10 @@ func (i *Image) fill(m *Machine) error {
 		if o == nil {
 			continue
 		}
-		data := c.Data
-		if size := o.lastSize(); c.Off+uint64(len(data)) > size { // never make a file longer
-			if c.Off >= size {
-				continue
-			}
-			data = data[:size-c.Off]
-		}
-		if _, err := m.host.Pwrite(o.keeper, data, int64(c.Off)); err != nil {
+		if _, err := m.host.Pwrite(o.keeper, c.Data, int64(c.Off)); err != nil {
 			return fmt.Errorf("emu: no memory for %s: %w", o.name, err)
 		}
-		m.mem.media.put(o, c.Off, data)
+		m.mem.media.put(o, c.Off, c.Data)
 	}
 	for _, path := range i.unsafe {
 		if err := m.sysfs.raise(path); err != nil {
@@ -544,11 +508,4 @@ func (m *Machine) byNumber() map[int]*object {
 		all[o.number] = o
 	}
 	return all
-}
-
-// pageContent is what a page of an object holds.
-type pageContent struct {
-	Object int
-	Off    uint64
-	Data   []byte
 }

@@ -9,6 +9,10 @@ type media struct {
 	spans []*span // by number; nil: unused
 	free  []uint64
 
+	// generation rises when spans come and go.
+	generation int
+	touched    []touchedPage // written to since takeTouched, each once
+
 	// The page that was used last.
 	lastKey  uint64
 	lastPage *mediaPage
@@ -31,6 +35,13 @@ type mediaPage struct {
 	deep      *[pageSize]byte
 	deepLines uint64
 	epoch     uint64
+	touched   bool
+}
+
+type touchedPage struct {
+	obj *object
+	off uint64
+	*mediaPage
 }
 
 const noPage = ^uint64(0)
@@ -53,6 +64,7 @@ func (s *media) base(o *object, off uint64) uint64 {
 	if r := o.home(); r != nil {
 		sp.epoch = &r.deepEpoch
 	}
+	s.generation++
 	s.spans[n] = sp
 	o.spans = append(o.spans, n)
 	return n << spanBits
@@ -77,6 +89,7 @@ func (s *media) drop(o *object) {
 	}
 	o.spans = nil
 	s.lastKey = noPage
+	s.generation++
 }
 
 func (s *media) page(off uint64) *mediaPage {
@@ -109,6 +122,22 @@ func (s *media) Write(off uint64, p []byte) {
 		page.keepDeep(*sp.epoch, off%pageSize, uint64(len(p)))
 	}
 	copy(page.data[off%pageSize:], p)
+	if !page.touched {
+		page.touched = true
+		o, at := s.at(off)
+		s.touched = append(s.touched, touchedPage{o, at &^ (pageSize - 1), page})
+	}
+}
+
+// takeTouched calls f, if it isn't nil, with the pages that were written to since the last time.
+func (s *media) takeTouched(f func(o *object, off uint64, p *mediaPage)) {
+	for _, t := range s.touched {
+		t.touched = false
+		if f != nil {
+			f(t.obj, t.off, t.mediaPage)
+		}
+	}
+	s.touched = s.touched[:0]
 }
 
 // keepDeep saves what the lines of [off, off+n) hold, before they are written.
@@ -131,6 +160,7 @@ func (p *mediaPage) keepDeep(epoch, off, n uint64) {
 // the bytes become zero. It returns copies of what is lost, by page.
 func (s *media) cut(o *object, from, to uint64) map[uint64]*mediaPage {
 	var lost map[uint64]*mediaPage
+	s.generation++
 	for _, n := range o.spans {
 		sp := s.spans[n]
 		for i, page := range sp.pages {

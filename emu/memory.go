@@ -459,7 +459,6 @@ func (m *Machine) unmap(addr uintptr, n uint64) error {
 // Munmap is munmap(2). EINVAL: it would cut a device DAX mapping elsewhere than at a
 // multiple of the device's alignment.
 func (m *Machine) Munmap(addr uintptr, length uint64) error {
-	m.rec.calling("munmap", addr, length)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := roundUp(length, pageSize)

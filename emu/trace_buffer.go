@@ -176,6 +176,15 @@ func (m *Machine) Trace() *trace.Log {
 	return m.mem.trace.log(&m.mem.stacks)
 }
 
+// traceUpTo is Trace without the events after one.
+func (m *Machine) traceUpTo(seq uint64) *trace.Log {
+	l := m.Trace()
+	for len(l.Events) > 0 && l.Events[len(l.Events)-1].Seq > seq {
+		l.Events = l.Events[:len(l.Events)-1]
+	}
+	return l
+}
+
 // Mark adds a remark to the trace.
 func (m *Machine) Mark(text string) {
 	m.mu.Lock()

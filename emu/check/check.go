@@ -256,12 +256,12 @@ func (c *Checker) persistLine(g *goroutine, op Op, off, n uint64, kind Kind) boo
 		return false
 	}
 	f := &l.flushes[0]
-	if f.g != g.g || f.dead || f.mask|f.nt != 0 {
+	if f.g != g.g || f.dead { // it has nothing pending, since g has nothing
 		return false
 	}
 	f.op, f.at = op, c.now
 	f.mark, f.markOp = c.now, op
-	l.idle, l.risk = 0, 0
+	l.risk = 0
 	l.changes = l.changes[:0]
 	c.now++
 	if !l.inRing {

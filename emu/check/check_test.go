@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -157,27 +158,31 @@ func TestSetEADR(t *testing.T) {
 // that is only called proven if nobody can have reason to flush it.
 func TestForgottenLines(t *testing.T) {
 	const many = 5000
-	persistMany := func(c *check.Checker, by int64) {
-		for i := uint64(1); i <= many; i++ {
-			c.Changed(op(i, 1), i*64, 8, check.Exact)
-			c.Persist(op(i, by), i*64, 8, check.Weak)
-		}
-	}
+	store := func(c *check.Checker, g int64, off uint64) { c.Changed(op(1, g), off, 8, check.Exact) }
+	persist := func(c *check.Checker, g int64, off uint64) { c.Persist(op(1, g), off, 8, check.Weak) }
+	alone := func(c *check.Checker, off uint64) { store(c, 1, off); persist(c, 1, off) }
 	for _, test := range []struct {
 		name   string
-		by     int64 // who persists what goroutine 1 stores
+		line   func(c *check.Checker, off uint64)
 		off    uint64
 		rule   check.Rule
 		proven bool
 	}{
-		{"remembered", 1, many * 64, check.FlushedTwice, true},
-		{"forgotten", 1, 64, check.FlushOfCleanLine, true},
-		{"forgotten, and goroutine 1 may flush it yet", 2, 64, check.FlushOfCleanLine, false},
+		{"remembered", alone, many * 64, check.FlushedTwice, true},
+		{"forgotten", alone, 64, check.FlushOfCleanLine, true},
+		{"goroutine 1 may flush it yet", func(c *check.Checker, off uint64) { store(c, 1, off); persist(c, 2, off) },
+			64, check.FlushOfCleanLine, false},
+		{"goroutine 1 may flush it again", func(c *check.Checker, off uint64) { alone(c, off); store(c, 1, off); persist(c, 2, off) },
+			64, check.FlushOfCleanLine, false},
+		{"the former of two may flush it yet", func(c *check.Checker, off uint64) { store(c, 1, off); store(c, 2, off); persist(c, 2, off) },
+			64, check.FlushOfCleanLine, false},
 	} {
 		c := check.New(check.Config{})
 		c.Exact(true)
-		persistMany(c, test.by)
-		c.Persist(op(many+1, test.by), test.off, 8, check.Weak)
+		for i := uint64(1); i <= many; i++ {
+			test.line(c, i*64)
+		}
+		persist(c, 1, test.off)
 		got := c.Findings()
 		if len(got) != 1 || got[0].Rule != test.rule || got[0].Proven != test.proven {
 			t.Errorf("%s: got %+v, want %s, proven %v", test.name, got, test.rule, test.proven)
@@ -187,15 +192,71 @@ func TestForgottenLines(t *testing.T) {
 	// One that is in use isn't forgotten.
 	c := check.New(check.Config{})
 	c.Exact(true)
-	for i := uint64(1); i <= many; i++ {
-		for _, off := range []uint64{0, i * 64} {
-			c.Changed(op(i, 1), off, 8, check.Exact)
-			c.Persist(op(i, 1), off, 8, check.Weak)
+	for i := uint64(0); i <= 4500; i++ {
+		if i%1000 == 0 {
+			alone(c, 0)
 		}
+		alone(c, 64+i*64)
 	}
-	c.Persist(op(many+1, 1), 0, 8, check.Weak)
+	persist(c, 1, 0)
 	if got := c.Findings(); len(got) != 1 || got[0].Rule != check.FlushedTwice {
 		t.Errorf("in use: got %+v, want %s", got, check.FlushedTwice)
+	}
+}
+
+// TestScatteredLines: whatever comes and goes, what is at risk stays.
+func TestScatteredLines(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	c := check.New(check.Config{})
+	dirty := map[uint64]bool{}
+	for i := range uint64(60_000) {
+		off := rng.Uint64N(1<<26) &^ 63
+		c.Changed(op(i, 1), off, 8, check.Exact)
+		c.Persist(op(i, 1), off, 8, check.Weak)
+		delete(dirty, off)
+		if i%50 == 0 {
+			c.Changed(op(i, 1), off, 8, check.Exact)
+			dirty[off] = true
+		}
+	}
+	for off := range dirty {
+		if got := c.Line(off).State; got != check.NeverFlushed {
+			t.Errorf("line at %#x: got state %d, want %d", off, got, check.NeverFlushed)
+		}
+	}
+	if got := c.Findings(); len(got) != 1 || got[0].Count != uint64(len(dirty)) {
+		t.Errorf("got %+v, want one finding of %d lines", got, len(dirty))
+	}
+}
+
+// TestSameStackIsOneChange: a loop that fills a line is one change of it.
+func TestSameStackIsOneChange(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		op   check.Op
+		how  check.How
+		want uint64
+	}{
+		{"same stack", check.Op{Seq: 2, G: 1, Stack: 1}, check.Exact, 1},
+		{"another stack", check.Op{Seq: 2, G: 1, Stack: 2}, check.Exact, 2},
+		{"another goroutine", check.Op{Seq: 2, G: 2, Stack: 1}, check.Exact, 2},
+		{"known otherwise", check.Op{Seq: 2, G: 1, Stack: 1}, check.Found, 2},
+		{"no stacks", check.Op{Seq: 2, G: 1}, check.Exact, 2},
+	} {
+		first := op(1, 1)
+		if test.op.Stack == 0 {
+			first.Stack = 0
+		}
+		c := check.New(check.Config{})
+		c.Changed(first, 0, 8, check.Exact)
+		c.Changed(test.op, 8, 8, test.how)
+		c.Commit(op(3, 1), 8, 8, "")
+		c.Persist(op(4, 1), 0, 8, check.Weak)
+		if got := c.Findings(); len(got) != 1 || got[0].First.Seq != test.want {
+			t.Errorf("%s: got %+v, want operation %d as the change", test.name, got, test.want)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *Checker) goroutine(g int64) *goroutine {
 	if gr == nil {
 		if n := len(c.goroutines); n >= maxGoroutines && n&(n-1) == 0 {
 			for _, old := range c.goroutines {
-				if !old.work && len(old.pending) == 0 {
+				if !old.work {
 					c.drop(old)
 				}
 			}

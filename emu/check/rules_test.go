@@ -60,6 +60,8 @@ var rows = map[check.Rule][]row{
 		{"non-temporal, eADR", "eadr: 1 nt 0 64", []string{"flushed-never-fenced 0+64 1,0"}},
 		{"non-temporal, clflush", "1 nt 0 64; 1 clflush 0 64", []string{"flushed-never-fenced? 0+64 1,0"}},
 		{"the goroutine is gone", "1 store 0 8; 1 flush 0 8; 1 exit; 1 private; 1 fence", []string{"flushed-never-fenced 0+8 1,2"}},
+		{"others of its number aren't others", "1 nt 0 8; 1 exit; 1 private; 1 fence; 1 exit; 1 private; 1 fence",
+			[]string{"flushed-never-fenced 0+8 1,0"}},
 		{"other lines are clflushed", "1 store 0 8; 1 flush 0 8; 1 store 64 8; 1 clflush 64 8", []string{"flushed-never-fenced 0+8 1,2"}},
 		{"non-temporal of another", "1 nt 0 8; 2 private; 2 fence; 1 nt 64 8", []string{
 			"fenced-by-another-goroutine 0+8 1,3", "flushed-never-fenced 64+8 4,0"}},
@@ -123,6 +125,8 @@ var rows = map[check.Rule][]row{
 		fine("a counter", "exact: 1 store 0 8; 1 persist 0 8; 1 store 0 8; 1 store 0 8; 1 persist 0 8"),
 		fine("two goroutines' counter", "exact: 1 store 0 8; 1 flush 0 8; 2 store 0 8; 2 flush 0 8; 1 fence; 2 fence"),
 		fine("the same content", "exact: 1 store 0 8; 1 flush 0 8; 1 silent 0 8; 1 fence"),
+		fine("a goroutine's number is used again", "exact: 1 store 0 8; 1 flush 0 8; 1 exit; 1 store 0 8; 1 persist 0 8"),
+		fine("another's persist made it durable", "1 store 0 8; 1 flush 0 8; 2 flush 0 8; 1 fence; 2 store 8 8; 2 flush 8 8; 1 store 16 8; 1 persist 16 8; 2 store 8 8; 2 persist 8 8"),
 		fine("by another, non-temporally", "1 nt 0 8; 2 nt 0 8; 1 fence; 2 fence"),
 		fine("eadr", "eadr: 1 store 0 8; 1 flush 0 8; 1 store 0 8"),
 		fine("page cache", "page: 1 store 0 8; 1 flush 0 8; 1 store 0 8; 1 sync 0 8"),
@@ -145,6 +149,8 @@ var rows = map[check.Rule][]row{
 		{"again", "1 store 0 8; 1 nopersist 0 8; 1 nopersist 0 8; 1 store 0 8; 2 nopersist 0 8", []string{
 			"flush-left-out-for-eadr 0+8 1,2", "flush-left-out-for-eadr 0+8 4,5"}},
 		{"only a part", "1 store 0 16; 1 nopersist 8 8", []string{"flush-left-out-for-eadr 8+8 1,2", "store-never-flushed 0+8 1,0"}},
+		{"msync, then stored anew", "1 store 0 8; 1 nopersist 0 8; 1 sync 0 8; 1 store 0 8", []string{
+			"flush-left-out-for-eadr 0+8 1,2", "store-never-flushed 0+8 4,0"}},
 		{"then half done", "1 store 0 8; 1 nopersist 0 8; 1 flush 0 8", []string{
 			"flush-left-out-for-eadr 0+8 1,2", "flushed-never-fenced 0+8 1,3"}},
 		fine("eadr", "eadr: 1 store 0 8; 1 nopersist 0 8"),
@@ -177,6 +183,7 @@ var rows = map[check.Rule][]row{
 		{"a neighbour is dirty", "exact: 1 store 0 8; 1 flush 64 8; 1 persist 0 8", []string{"flush-of-clean-line 64+8 2,0"}},
 		{"clflush, a page", "exact: 1 clflush 0 4096", []string{"flush-of-clean-line 0+4096 1,0"}},
 		{"exact came late", "1 private; exact; 1 persist 0 8", []string{"flush-of-clean-line? 0+8 3,0"}},
+		{"eADR came and went", "exact: 1 private; eadr; adr; 1 persist 0 8", []string{"flush-of-clean-line? 0+8 4,0"}},
 		{"once each", "exact: 1 persist 0 8; 2 persist 0 8", []string{"flush-of-clean-line 0+8 1,0", "flush-of-clean-line 0+8 2,0"}},
 		{"a machine without eADR now", "eadr: 1 store 0 8; adr; 1 persist 0 8", []string{"flush-of-clean-line? 0+8 3,0"}},
 		fine("one line of the range", "exact: 1 store 128 8; 1 persist 0 4096"),
@@ -209,6 +216,7 @@ var rows = map[check.Rule][]row{
 		fine("adjacent records", "exact: 1 store 0 100; 1 flush 0 100; 1 store 100 100; 1 flush 100 100; 1 fence"),
 		fine("clflush makes clwb sure", "exact: 1 store 0 8; 1 flush 0 8; 1 clflush 0 8"),
 		fine("eadr", "eadr: exact; 1 store 0 8; 1 persist 0 8; 1 persist 0 8"),
+		fine("a goroutine's number is used again", "exact: 1 store 0 8; 1 flush 0 8; 1 exit; 1 flush 0 8; 1 fence"),
 		fine("own store, non-temporal later", "exact: 1 store 0 8; 2 persist 0 8; 1 nt 8 8; 1 fence; 1 persist 0 8"),
 	},
 	check.FenceWithoutEffect: {

@@ -47,6 +47,15 @@ func (l *Log) reach(e *Event) span {
 	return around(e.Off, e.Len, l.Objects[e.Object].unit())
 }
 
+// inner is the lines that e, a store to cache lines, fills: its bytes in others are apart.
+func (l *Log) inner(e *Event) span {
+	from, to := (e.Off+lineSize-1)&^(lineSize-1), (e.Off+e.Len)&^(lineSize-1)
+	if l.Objects[e.Object].unit() != lineSize || from > to {
+		return span{}
+	}
+	return span{from, to} // perhaps none, between two
+}
+
 // cut divides what the covered spans cover at the ends of all spans: each of cuts has
 // a piece whole or not at all. The pieces rise.
 func cut(covered, cuts []span) []span {

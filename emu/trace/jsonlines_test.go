@@ -94,6 +94,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		{head + `{"seq":1,"kind":"store","object":1,"len":0}`, "line 2: object is 1, allowed are -1 to 0"},
 		{head + `{"seq":1,"kind":"store","object":-1,"len":0}`, "line 2: object is -1, allowed are 0 and more"},
 		{head + `{"seq":1,"kind":"clwb","object":0,"off":9223372036854775807,"len":2}`, "line 2: offset 0x7fffffffffffffff and length 0x2 reach beyond"},
+		{head + `{"seq":1,"kind":"clwb","object":0,"off":2,"len":18446744073709551615}`, "line 2: offset 0x2 and length 0xffffffffffffffff reach beyond"},
 		{head + `{"seq":2,"kind":"fence"}` + "\n" + `{"seq":2,"kind":"fence"}`, "line 3: seq is 2, the event before has 2"},
 	} {
 		l, err := ReadJSON(strings.NewReader(row.in))
@@ -143,7 +144,7 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 func TestWritersReportErrors(t *testing.T) {
 	r := &recorder{log: Log{Objects: []Object{devDax()}}}
 	for i := range uint64(3000) {
-		r.word(0, 8*i, i)
+		r.word(8*i, i)
 	}
 	l := &r.log
 	for _, room := range []failingWriter{0, 1000, 70_000} {

@@ -34,8 +34,8 @@ func (r *recorder) data(kind Kind, object int, off uint64, data []byte) {
 	r.add(Event{Kind: kind, Object: object, Off: off, Len: uint64(len(data)), Data: data})
 }
 
-func (r *recorder) word(object int, off, value uint64) {
-	r.data(Store, object, off, binary.LittleEndian.AppendUint64(nil, value))
+func (r *recorder) word(off, value uint64) {
+	r.data(Store, 0, off, binary.LittleEndian.AppendUint64(nil, value))
 }
 
 func (r *recorder) on(kind Kind, object int, off, n uint64) {
@@ -68,7 +68,7 @@ func missingFlush() *Log {
 		r.from("(*Log).Append", "log.go", 59)
 		r.fence()
 		r.from("(*Log).commit", "log.go", 71)
-		r.word(0, 0, end)
+		r.word(0, end)
 		r.on(CLWB, 0, 0, 8)
 		r.fence()
 	}
@@ -85,7 +85,7 @@ func sevenStores() *Log {
 	r := &recorder{log: Log{Objects: []Object{devDax()}}, g: 1}
 	r.mark("seven.BEGIN")
 	for i := range uint64(7) {
-		r.word(0, i*64, 0x1111111111111111*(i+1))
+		r.word(i*64, 0x1111111111111111*(i+1))
 	}
 	for i := range uint64(7) {
 		r.on(CLWB, 0, i*64, 8)

@@ -126,10 +126,14 @@ func (p *page) summary() []string {
 		}
 	}
 	say := []string{count(uint64(len(p.log.Events)), "event"), count(lines, "line"), count(uint64(len(p.Gs)), "goroutine")}
+	end := "at the end"
+	if n := len(p.Events); p.before+n < len(p.log.Events) {
+		end = fmt.Sprintf("after event %d", p.Events[n-1].seq)
+	}
 	if risky > 0 {
-		say = append(say, count(risky, "line")+" at risk at the end")
+		say = append(say, count(risky, "line")+" at risk "+end)
 	} else {
-		say = append(say, "all durable at the end")
+		say = append(say, "all durable "+end)
 	}
 	if p.log.Dropped > 0 {
 		say = append(say, fmt.Sprintf("older events dropped: %d", p.log.Dropped))

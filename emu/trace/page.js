@@ -60,7 +60,7 @@
     if (onlyG >= 0) {
       mine = new Uint8Array(D.rows.length);
       D.events.forEach(function (e) {
-        if (e[G] === onlyG && e[ROW] >= 0) { for (var r = e[ROW]; r < e[ROW] + e[ROWS]; r++) { mine[r] = 1; } }
+        if (e[G] === onlyG && e[ROW] >= 0 && (e[ROWS] <= WIDE || isStore(kind(e)))) { for (var r = e[ROW]; r < e[ROW] + e[ROWS]; r++) { mine[r] = 1; } }
       });
     }
     shownRows = [];
@@ -82,11 +82,11 @@
   function layout() {
     var narrow = view.clientWidth < 620;
     labelW = narrow ? 104 : 158;
-    var all = topH + shownRows.length * ROWH + 14;
-    var most = printing ? 1500 : Math.max(260, window.innerHeight - 190);
-    view.style.height = Math.min(all + 18, most) + "px";
-    details.style.maxHeight = printing || window.innerWidth < 992 ? "" : Math.max(most, 260) + "px";
     px = Math.min(Math.max(px, minPx()), MAXPX, MAXWIDTH / Math.max(N, 1));
+    var all = topH + shownRows.length * ROWH + 6, bar = labelW + N * px + 8 > view.clientWidth ? 18 : 2;
+    var most = printing ? 1500 : Math.max(260, window.innerHeight - 190);
+    view.style.height = Math.min(all + bar, most) + "px";
+    details.style.maxHeight = printing || window.innerWidth < 992 ? "" : Math.max(most, 260) + "px";
     size.style.width = Math.max(labelW + N * px + 8, view.clientWidth) + "px";
     size.style.height = Math.max(all, view.clientHeight) + "px";
     W = view.clientWidth; H = view.clientHeight;
@@ -241,8 +241,8 @@
       var list = rowEvents[r], y = Y(p) + ROWH / 2, last = -9;
       for (var n = firstAtLeast(list, i0); n < list.length && list[n] < i1; n++) {
         var e = D.events[list[n]], x = X(list[n]);
-        if (x - last < (px < 5 ? 1 : 0) || !shows(e)) { continue; }
-        last = x;
+        if (px < 5 && Math.floor(x) === last || !shows(e)) { continue; }
+        last = Math.floor(x);
         if (px < 5) {
           ctx.fillStyle = kindColor(kind(e), e[G]);
           ctx.fillRect(Math.floor(x), isStore(kind(e)) ? y - 6 : y, Math.max(1, px / 2), 6);
@@ -310,8 +310,8 @@
     if (selected >= 0) { ctx.fillStyle = color.select; ctx.fillRect(X(selected) - Math.max(px, 8) / 2, 0, Math.max(px, 8), topH - 2); }
     for (i = i0; i < i1; i++) {
       var e = D.events[i], l = lane(e[G]), x = X(i), k = kind(e), y = AXISH + l * LANEH + LANEH / 2;
-      if (x - (last[l] === undefined ? -9 : last[l]) < (px < 5 ? 1 : 0) || !shows(e)) { continue; }
-      last[l] = x;
+      if (px < 5 && Math.floor(x) === last[l] || !shows(e)) { continue; }
+      last[l] = Math.floor(x);
       ctx.globalAlpha = e[NOEFFECT] ? 0.4 : 1;
       if (px < 5) { ctx.fillStyle = px < 1 ? gColor(e[G]) : kindColor(k, e[G]); ctx.fillRect(Math.floor(x), y - 6, Math.max(1, px / 2), 12); continue; }
       glyph(ctx, k, x, y, Math.min(4.5, px / 3), kindColor(k, e[G]));

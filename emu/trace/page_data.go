@@ -190,6 +190,7 @@ func (p *page) layRows(end int) {
 		case s.from == s.to || e.Kind == Fsync:
 		case e.Kind.IsStore() && (i >= p.before && i < end || !e.NoEffect):
 			covered[e.Object] = append(covered[e.Object], s)
+			cuts[e.Object] = append(cuts[e.Object], l.inner(e))
 		case e.Kind.IsFlush() || e.Kind == Msync:
 			cuts[e.Object] = append(cuts[e.Object], s)
 		}

@@ -152,6 +152,9 @@ func TestPageEscapes(t *testing.T) {
 	if strings.Contains(html, "<img") || strings.Contains(html, "<!--") || strings.ContainsRune(html, 0x2028) && strings.Contains(string(pageData(t, html)), "\u2028") {
 		t.Error("the page has the name as it is")
 	}
+	if want := "<h1>&lt;/script&gt;&lt;!--&lt;img src=x onerror=alert(1)&gt;\u2028&#39;&#34;{{.}}`</h1>"; !strings.Contains(html, want) {
+		t.Errorf("the page doesn't have the title, as %s", want)
+	}
 	if got, want := strings.Count(html, "</script>"), 2; got != want {
 		t.Errorf("got %d ends of scripts, want %d", got, want)
 	}
@@ -219,21 +222,25 @@ func TestPageScriptParses(t *testing.T) {
 func TestPageLimits(t *testing.T) {
 	r := &recorder{log: Log{Objects: []Object{devDax()}}, g: 1}
 	for i := range uint64(50) {
-		r.word(0, i*64, i+1)
+		r.word(i*64, i+1)
 		r.on(CLWB, 0, i*64, 8)
 	}
 	l := &r.log // seq 1 to 100
 	for _, row := range []struct {
 		guilty            uint64
 		first, last, want int
-	}{{0, 91, 100, 10}, {50, 45, 54, 10}, {2, 1, 10, 10}, {99, 91, 100, 10}} {
+	}{{0, 91, 100, 10}, {50, 45, 54, 10}, {51, 46, 55, 10}, {2, 1, 10, 10}, {99, 91, 100, 10}} {
 		l.Guilty = []Guilty{{Len: 64, Seq: row.guilty}}
 		p := newPage(l, pageLimits{events: 10, eventData: 4, data: 10})
 		if got := len(p.Events); got != row.want || p.Events[0].seq != uint64(row.first) || p.Events[got-1].seq != uint64(row.last) {
 			t.Errorf("guilty at %d: got %d events from %d to %d, want %d from %d to %d", row.guilty, got, p.Events[0].seq, p.Events[got-1].seq, row.want, row.first, row.last)
 		}
 		say := strings.Join(p.summary(), ", ")
-		if want := fmt.Sprintf("100 events, 50 lines, 1 goroutine, %d lines at risk at the end, this page holds events %d to %d of the log only", row.last/2+row.last%2, row.first, row.last); say != want {
+		end := "at the end"
+		if row.last < 100 {
+			end = fmt.Sprint("after event ", row.last)
+		}
+		if want := fmt.Sprintf("100 events, 50 lines, 1 goroutine, %d lines at risk %s, this page holds events %d to %d of the log only", (row.last+1)/2, end, row.first, row.last); say != want {
 			t.Errorf("got %q, want %q", say, want)
 		}
 		bytes := 0
@@ -271,6 +278,16 @@ func TestPageRowsOfMuch(t *testing.T) {
 	}}
 	p := newPage(l, usualLimits)
 	want := []pageRow{{0, 0, 64}, {0, 64, 1<<20 - 64}, {0, 1 << 30, 64}}
+	if got := strings.Join(p.summary(), ", "); got != "4 events, 16385 lines, 1 goroutine, all durable at the end" {
+		t.Errorf("got %q, want 16385 lines", got)
+	}
+	for lines, rows := range map[int]int{8: 8, 9: 1} {
+		few := &Log{Objects: l.Objects, Events: []Event{{Seq: 1, Kind: Store, Len: uint64(64 * lines), Data: make([]byte, 64*lines)}}}
+		p := newPage(few, usualLimits)
+		if want := fmt.Sprintf("%d lines at risk at the end", lines); len(p.Rows) != rows || p.summary()[3] != want {
+			t.Errorf("%d lines: got %d rows and %q, want %d and %q", lines, len(p.Rows), p.summary()[3], rows, want)
+		}
+	}
 	if fmt.Sprint(p.Rows) != fmt.Sprint(want) {
 		t.Errorf("got rows %v, want %v", p.Rows, want)
 	}

@@ -227,6 +227,8 @@ func TestPmemcheckPlacesObjects(t *testing.T) {
 		{"as mapped", []Object{{Addr: 0x10000, Size: 4096}}, []string{"0x10000+0x1000"}},
 		{"mapped from within", []Object{{Addr: 0x10000, MapOff: 0x2000, Size: 0x4000}}, []string{"0xe000+0x4000"}},
 		{"mapped from beyond its address", []Object{{Addr: 0x1000, MapOff: 0x2000, Size: 0x4000}}, []string{"0x100000000000+0x4000"}},
+		{"mapped from where no offset is", []Object{{Addr: 0x1000, MapOff: 1<<64 - 0x1000, Size: 0x4000}}, []string{"0x100000000000+0x4000"}},
+		{"side by side", []Object{{Addr: 0x11000, Size: 0x1000}, {Addr: 0x10000, Size: 0x1000}, {Addr: 0x12000, Size: 0x1000}}, []string{"0x11000+0x1000", "0x10000+0x1000", "0x12000+0x1000"}},
 		{"never mapped", []Object{{Size: 0x1000}, {Size: 0x1000}}, []string{"0x100000000000+0x1000", "0x100000200000+0x1000"}},
 		{"in each other's way", []Object{{Addr: 0x10000, Size: 0x2000}, {Addr: 0x11000, Size: 0x1000}}, []string{"0x10000+0x2000", "0x100000000000+0x1000"}},
 		{"in the way of the free ones", []Object{{Addr: 0x100000000000, Size: 0x1000}, {Size: 0x1000}}, []string{"0x100000000000+0x1000", "0x100000200000+0x1000"}},

@@ -52,8 +52,9 @@ type Window struct {
 // they reach durable; at cache lines (Unit 64) they're a flush and a fence, so what another
 // goroutine stored non-temporally waits on. Sectors of the page cache (Unit 512) become
 // durable by them alone. NoFlush and deep flush change nothing here, nor do events with
-// NoEffect or those that no machine records. A change begins where it was found: when
-// it was stored, nobody saw.
+// NoEffect or those that no machine records. A store that's durable makes earlier ones
+// to the same bytes so; it counts even if it stores what was there. A change begins where
+// it was found: when it was stored, nobody saw.
 func (l *Log) Windows() []Window {
 	pieces := make([][]span, len(l.Objects))
 	covered, cuts := make([][]span, len(l.Objects)), make([][]span, len(l.Objects))
@@ -64,6 +65,7 @@ func (l *Log) Windows() []Window {
 		case s.from == s.to || e.NoEffect:
 		case e.Kind.IsStore():
 			covered[e.Object] = append(covered[e.Object], s)
+			cuts[e.Object] = append(cuts[e.Object], l.inner(e))
 		case e.Kind.IsFlush() || e.Kind == Msync:
 			cuts[e.Object] = append(cuts[e.Object], s)
 		}
@@ -96,13 +98,19 @@ type lineID struct{ object, piece int }
 // A line is the state of one that isn't durable. Moments are the index of an event, plus 1.
 type line struct {
 	id      lineID
-	stored  int           // the last ordinary store
+	writes  []write       // not durable, in their order
 	flushed int           // ordinary stores before it are flushed
-	durable int           // ordinary stores before it are durable
 	by      map[int64]int // goroutines whose fence makes durable what was before a moment
-	nt      map[int64]bool
 	risk    Risk
 	since   int
+}
+
+// A write is what is left of a store: bytes that no later one has made irrelevant.
+type write struct {
+	moment int
+	bytes  uint64 // a bit for each of the line
+	kind   Kind   // StoreNT, Change, or Store for all others
+	g      int64  // of a non-temporal one
 }
 
 type follower struct {
@@ -153,22 +161,23 @@ func (f *follower) step(i int) {
 	case e.Kind == Msync || e.Kind == Fsync:
 		f.each(e.Object, s, func(x *line) {
 			if cached {
-				x.durable = i + 1
+				x.writes = nil
+				f.judge(x, i)
 			} else {
 				f.flush(x, e.G, i)
 			}
-			f.judge(x, i)
 		})
 		if !cached {
 			f.fence(e.G, e.Object, i)
 		}
+	case e.Kind == CLFLUSH && !cached:
+		f.each(e.Object, s, func(x *line) {
+			x.harden(i, func(write) bool { return false })
+			f.judge(x, i)
+		})
 	case e.Kind.IsFlush() && e.Kind != NoFlush && !cached:
 		f.each(e.Object, s, func(x *line) {
-			if e.Kind == CLFLUSH {
-				x.durable = i + 1
-			} else {
-				f.flush(x, e.G, i)
-			}
+			f.flush(x, e.G, i)
 			f.judge(x, i)
 		})
 	}
@@ -182,28 +191,83 @@ func (f *follower) store(e *Event, s span, i int, nt bool) {
 			x = &line{id: lineID{e.Object, p}}
 			f.live[e.Object][p] = x
 		}
-		if nt {
-			if x.nt == nil {
-				x.nt = map[int64]bool{}
-			}
-			x.nt[e.G] = true
+		w := write{i + 1, bytesOf(e, f.pieces[e.Object][p]), Store, 0}
+		switch {
+		case nt:
+			w.kind, w.g = StoreNT, e.G
 			f.await(x, e.G)
-		} else {
-			x.stored = i + 1
+		case e.Kind == Change:
+			w.kind = Change
 		}
+		// The same bytes of an earlier store are at risk no longer than these.
+		x.drop(func(old write) uint64 {
+			if nt && old.kind != StoreNT {
+				return 0
+			}
+			return w.covers(old)
+		})
+		x.writes = append(x.writes, w)
 		f.judge(x, i)
 	}
 }
 
+// bytesOf is which bytes of the line p a store holds: of more lines, and of a sector, all.
+func bytesOf(e *Event, p span) uint64 {
+	if p.to-p.from != lineSize {
+		return ^uint64(0)
+	}
+	from, to := max(e.Off, p.from)-p.from, min(e.Off+e.Len, p.to)-p.from
+	return ^uint64(0) >> (lineSize - (to - from)) << from
+}
+
+// covers is which bytes of an earlier write w makes irrelevant once it's durable: of a
+// change it isn't known which bytes were stored, so that it's none of a non-temporal one.
+func (w write) covers(old write) uint64 {
+	if w.kind == Change && old.kind == StoreNT {
+		return 0
+	}
+	return w.bytes
+}
+
+// drop takes bytes from the writes and forgets those without any.
+func (x *line) drop(bytes func(write) uint64) {
+	kept := x.writes[:0]
+	for _, w := range x.writes {
+		if w.bytes &^= bytes(w); w.bytes != 0 {
+			kept = append(kept, w)
+		}
+	}
+	x.writes = kept
+}
+
+// harden makes durable the ordinary stores up to a moment and the non-temporal ones that
+// are named, and with them what was stored to the same bytes before.
+func (x *line) harden(upTo int, named func(write) bool) {
+	var over, overNT uint64 // what later durable stores cover of ordinary and of other ones
+	for i := len(x.writes) - 1; i >= 0; i-- {
+		w := &x.writes[i]
+		hard := w.moment <= upTo
+		if w.kind == StoreNT {
+			hard = named(*w)
+			w.bytes &^= overNT
+		} else {
+			w.bytes &^= over
+		}
+		if hard {
+			over |= w.bytes
+			overNT |= w.covers(write{kind: StoreNT})
+			w.bytes = 0
+		}
+	}
+	x.drop(func(write) uint64 { return 0 })
+}
+
 // flush notes a flush of x that the next fence of goroutine g completes.
 func (f *follower) flush(x *line, g int64, i int) {
-	if x.stored <= x.durable {
-		return
-	}
 	if x.by == nil {
 		x.by = map[int64]int{}
 	}
-	x.by[g], x.flushed = i+1, i+1
+	x.by[g], x.flushed = i, i
 	f.await(x, g)
 }
 
@@ -222,9 +286,8 @@ func (f *follower) fence(g int64, object, i int) {
 			continue
 		}
 		delete(f.waiting[g], x)
-		x.durable = max(x.durable, x.by[g])
+		x.harden(x.by[g], func(w write) bool { return w.g == g })
 		delete(x.by, g)
-		delete(x.nt, g)
 		f.judge(x, i)
 	}
 }
@@ -232,11 +295,11 @@ func (f *follower) fence(g int64, object, i int) {
 // judge says what x lacks after event i, and ends and begins windows.
 func (f *follower) judge(x *line, i int) {
 	var risk Risk
-	switch {
-	case x.stored > max(x.durable, x.flushed):
-		risk = Unflushed
-	case x.stored > x.durable || len(x.nt) > 0:
-		risk = Unfenced
+	for _, w := range x.writes {
+		if risk = max(risk, Unfenced); w.kind != StoreNT && w.moment > x.flushed {
+			risk = Unflushed
+			break
+		}
 	}
 	if risk == x.risk {
 		return
@@ -247,9 +310,6 @@ func (f *follower) judge(x *line, i int) {
 	x.risk, x.since = risk, i
 	if risk == 0 {
 		delete(f.live[x.id.object], x.id.piece)
-		for g := range x.by {
-			delete(f.waiting[g], x)
-		}
 	}
 }
 

@@ -1,0 +1,254 @@
+package emu
+
+import (
+	"errors"
+	"hash/maphash"
+	"runtime/debug"
+	"slices"
+
+	"pmemlab/emu/persist"
+)
+
+type choice = persist.Choice
+
+func nowhere(uint64, []byte) {}
+
+// chosen is an image of a point: the cells that aren't at their newest content.
+type chosen struct{ choices []choice }
+
+// crashPoint is a point with what the workload had acknowledged, and the images that were
+// found wrong at it.
+type crashPoint struct {
+	Point
+	acks    []string
+	version *crashVersion
+	wrong   [][]choice
+	told    bool // to a process
+}
+
+// known says whether an image has everything lost that a wrong one has: most likely it's
+// wrong for the same reason.
+func (p *crashPoint) known(image chosen) bool {
+	return slices.ContainsFunc(p.wrong, func(w []choice) bool {
+		for _, c := range w {
+			if !slices.ContainsFunc(image.choices, func(d choice) bool { return d.Cell == c.Cell }) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// enumerate calls show with at most limit images, those with few lines lost first, until it
+// returns false; set makes them. The choices are good until show returns.
+func (v *crashVersion) enumerate(limit, seed uint64, set persist.Setter, show func([]choice) bool) {
+	if v.images.Count() <= limit {
+		for choices := range v.images.All(set) {
+			if !show(choices) {
+				return
+			}
+		}
+		return
+	}
+	// The whole of 0, 1, 2 … lines, as far as it's half of the limit.
+	whole, upTo := v.smallest(limit / 2)
+	if whole > 0 {
+		for choices := range v.images.All(set) {
+			if len(choices) > upTo {
+				break
+			}
+			if !show(choices) {
+				return
+			}
+		}
+	}
+	for choices := range v.images.Sample(seed, limit-whole, set) {
+		if len(choices) > upTo && !show(choices) {
+			return
+		}
+	}
+}
+
+// imageHash is a checksum of all of memory: the sum of those of its lines.
+type imageHash [2]uint64
+
+func (h *imageHash) add(g imageHash) {
+	h[0] ^= g[0]
+	h[1] ^= g[1]
+}
+
+// imageKey is an image for a check: what it looks at.
+type imageKey struct {
+	imageHash
+	acks, version uint32
+}
+
+// Two seeds, so that a chance agreement of two images is out of the question.
+var lineSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+// hashLine is that of a line, or any range of whole lines; lines of zeroes have none.
+func hashLine(object int, off uint64, line []byte) (h imageHash) {
+	for ; len(line) > 0; line, off = line[min(lineSize, len(line)):], off+lineSize {
+		part := line[:min(lineSize, len(line))]
+		if !slices.ContainsFunc(part, func(b byte) bool { return b != 0 }) {
+			continue
+		}
+		for i, seed := range lineSeeds {
+			var m maphash.Hash
+			m.SetSeed(seed)
+			maphash.WriteComparable(&m, object)
+			maphash.WriteComparable(&m, off)
+			_, _ = m.Write(part)
+			h[i] ^= m.Sum64()
+		}
+	}
+	return h
+}
+
+func hashPages(pages map[int]map[uint64]*mediaPage) (h imageHash) {
+	for number, of := range pages {
+		for i, p := range of {
+			h.add(hashLine(number, i*pageSize, p.data[:]))
+		}
+	}
+	return h
+}
+
+// swap changes the hash for a page with another content.
+func (h *imageHash) swap(object int, off uint64, old, next *mediaPage) {
+	for at := uint64(0); at < pageSize; at += lineSize {
+		was, is := old.data[at:at+lineSize], next.data[at:at+lineSize]
+		if string(was) != string(is) {
+			h.add(hashLine(object, off+at, was))
+			h.add(hashLine(object, off+at, is))
+		}
+	}
+}
+
+// cellHashes are the hashes of the cells' contents, each made when it's first asked for.
+type cellHashes struct {
+	v     *crashVersion
+	cells []map[uint64]imageHash
+}
+
+func newCellHashes(v *crashVersion) *cellHashes {
+	return &cellHashes{v, make([]map[uint64]imageHash, v.images.Cells())}
+}
+
+func (c *cellHashes) content(cell int, version uint64) imageHash {
+	h, ok := c.cells[cell][version]
+	if !ok {
+		off, size, _ := c.v.images.Cell(cell)
+		object, at := c.v.where(off)
+		p := make([]byte, size)
+		c.v.images.Content(cell, version, p)
+		h = hashLine(object, at, p)
+		if c.cells[cell] == nil {
+			c.cells[cell] = map[uint64]imageHash{}
+		}
+		if len(c.cells[cell]) < 1<<12 {
+			c.cells[cell][version] = h
+		}
+	}
+	return h
+}
+
+// background is the hash of what is durable for certain of a cell.
+func (c *cellHashes) background(cell int) imageHash {
+	off, size, _ := c.v.images.Cell(cell)
+	object, at := c.v.where(off)
+	page := c.v.pages[object][at/pageSize]
+	if page == nil {
+		return imageHash{}
+	}
+	return hashLine(object, at, page.data[at%pageSize:][:size])
+}
+
+// inProcess is a crew member that runs recoveries in this process.
+type inProcess struct {
+	do    func(*Crashed) error
+	v     *crashVersion
+	stage *stage
+	point *crashPoint
+	set   bool // some image's cells are
+}
+
+func (x *explorer) newMember() crewMember {
+	if x.opts.InProcess {
+		return &inProcess{do: x.do}
+	}
+	return newProcess(x)
+}
+
+func (w *inProcess) boot(v *crashVersion) error {
+	if err := w.stop(); err != nil {
+		return err
+	}
+	var err error
+	w.v = v
+	w.stage, err = newStage(v)
+	return err
+}
+
+func (w *inProcess) refresh(pages []content) error {
+	w.clean()
+	for _, p := range pages {
+		if o := w.stage.objects[p.Object]; o != nil && p.Off < uint64(len(o.mem.b)) {
+			copy(o.mem.b[p.Off:], p.Data)
+		}
+	}
+	return nil
+}
+
+// clean sets back the cells of the last point.
+func (w *inProcess) clean() {
+	if w.set {
+		w.stage.reset(w.point.version.images)
+		w.set = false
+	}
+}
+
+func (w *inProcess) begin(p *crashPoint) {
+	own := *p
+	version := *p.version // its images change with the next point
+	own.version = &version
+	w.point = &own
+}
+
+func (w *inProcess) try(image chosen) (failure, err error) {
+	w.set = true
+	images := w.point.version.images
+	images.Apply(image.choices, w.stage.setter())
+	// A fault on bad memory is a failure of this recovery, not of the process.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	ok, failure := w.stage.run(func(m *Machine) error {
+		return w.do(&Crashed{Machine: m, Acks: w.point.acks, Point: w.point.Point})
+	})
+	if ok {
+		return failure, nil
+	}
+	if failure == nil {
+		failure = w.stage.leftOpen()
+	}
+	// The machine was changed: the next image gets another.
+	w.set = false
+	point := w.point
+	if err := w.boot(point.version); err != nil {
+		return failure, err
+	}
+	w.point = point
+	return failure, nil
+}
+
+func (w *inProcess) stop() error {
+	if w.stage == nil {
+		return nil
+	}
+	err := w.stage.close()
+	w.stage, w.set = nil, false
+	var open *leftOpen
+	if errors.As(err, &open) { // the recovery's failure, and told
+		err = nil
+	}
+	return err
+}
