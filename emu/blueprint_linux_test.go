@@ -364,10 +364,15 @@ func extend(t testing.TB, m *Machine) []string {
 	m.SetEADR(true)
 	bus, err := m.Open("/dev/ndctl0", platform.ORdwr, 0)
 	must(t, err)
-	for at := uint64(firstRegion); at < firstRegion+1<<32; at += 1 << 20 {
-		capable, err := m.ARSCapabilities(bus, at, 4096)
-		n, clearErr := m.ClearError(bus, at, 8192)
-		all = append(all, fmt.Sprint(capable, err, n, clearErr))
+	m.mu.Lock()
+	regions := slices.Clone(m.regions)
+	m.mu.Unlock()
+	for _, r := range regions {
+		for _, at := range []uint64{r.start, r.start + r.infoBlock, r.start + r.infoBlock + 4096, r.start + r.size - 8192} {
+			capable, err := m.ARSCapabilities(bus, at, 4096)
+			n, clearErr := m.ClearError(bus, at, 8192)
+			all = append(all, fmt.Sprint(at, capable, err, n, clearErr))
+		}
 	}
 	must(t, m.Close(bus))
 	for _, p := range []string{"bus/nd/devices/ndbus0/nfit/scrub", "bus/nd/devices/region0/deep_flush"} {

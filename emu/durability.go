@@ -2,6 +2,8 @@ package emu
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"pmemlab/emu/check"
 	"pmemlab/emu/internal/goroutine"
@@ -25,6 +27,7 @@ type durability struct {
 
 	// running is the operation of each goroutine of which records are still to come.
 	running map[int64]ranged
+	before  [lineSize]byte // of the line in hand
 	// seen are the pages that the records replayed last have found, one look's.
 	seen []persist.Change
 	// hit is the mapping that was found last; maps change with hitGone called.
@@ -129,23 +132,28 @@ func (m *Machine) replay() {
 	if ring == nil {
 		return
 	}
+	h := r.head.Load()
 	for {
-		h := r.head.Load() + 1
-		rec := &ring[h%ringSize]
-		if rec.ready.Load() != h {
-			return
+		rec := &ring[(h+1)%ringSize]
+		if published(&rec.ready) != h+1 {
+			break
 		}
+		h++
 		m.mem.apply(rec, h)
-		r.head.Store(h)
 	}
+	r.head.Store(h)
 }
+
+// eventSeq is the number of the event that the n-th record is. Those right before and after
+// are that of the change which the operation found and of the fence that's part of it.
+func eventSeq(n uint64) uint64 { return 4*n + 2 }
 
 // apply does with the model what rec says happened.
 func (d *durability) apply(rec *record, n uint64) {
 	if len(d.seen) > 0 && rec.kind != recPage {
-		d.observeSeen(2 * n)
+		d.observeSeen(eventSeq(n) - 2)
 	}
-	op := check.Op{Seq: 2*n + 1, G: rec.g}
+	op := check.Op{Seq: eventSeq(n), G: rec.g}
 	run := ranged{start: rec.start, total: rec.total}
 	switch {
 	case rec.kind == recNothing || rec.kind == recSeen || rec.kind == recPage:
@@ -161,7 +169,7 @@ func (d *durability) apply(rec *record, n uint64) {
 	case recFence:
 		d.fence(op)
 	case recOutside:
-		d.event(&trace.Event{Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(rec.addr), Len: rec.n}, op.Stack)
+		d.unneeded(rec, op)
 	case recSeen, recStore, recStoreNT, recFlush, recPersist, recNoFlush:
 		d.line(rec, op, run)
 	}
@@ -188,15 +196,21 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 	last := addr >= (run.start+uintptr(run.total)-1)&^(lineSize-1)
 	single := rec.first && last
 	if rec.kind == recPersist && mem == d.lines {
-		var before [lineSize]byte
-		if mem.Persist(op.G, off, &rec.line, &before) {
-			if before != rec.line {
-				d.changed(op, off, before[:], rec.line[:], mp.obj)
+		if mem.Persist(op.G, off, &rec.line, &d.before) {
+			t := d.trace.add()
+			*t = traceEntry{
+				seq: op.Seq, g: op.G, addr: uint64(run.start), len: run.total, off: mp.off + uint64(run.start) - uint64(addr),
+				object: int32(d.trace.object(mp.obj)), stack: op.Stack, kind: rec.by.kind(), fenced: true, data: t.data,
+			}
+			if d.before != rec.line {
+				t.n, t.data = lineSize, rec.line
 				d.firstStore(mp)
+				if d.checks.PersistFound(op, off) {
+					return
+				}
+				d.changedLine(op, off, &d.before, &rec.line)
 			}
 			d.checks.Persist(op, off, lineSize, rec.by.strength())
-			d.flushEvent(rec, op, run, mp)
-			d.event(&trace.Event{Seq: op.Seq, Kind: trace.Fence, G: op.G, Object: -1}, op.Stack)
 			return
 		}
 	}
@@ -229,6 +243,7 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 	}
 	d.flushEvent(rec, op, run, mp)
 	if rec.kind == recPersist {
+		op.Seq++
 		d.fence(op)
 	}
 }
@@ -244,6 +259,7 @@ func (d *durability) lineElsewhere(rec *record, op check.Op, run ranged, mp mapp
 	}
 	if !rec.first { // once for the operation
 		if rec.kind == recPersist {
+			op.Seq++
 			d.fence(op)
 		}
 		return
@@ -261,6 +277,7 @@ func (d *durability) lineElsewhere(rec *record, op check.Op, run ranged, mp mapp
 		d.checks.FlushPrivate(op, uint64(run.start), run.total)
 	}
 	if rec.kind == recPersist {
+		op.Seq++
 		d.fence(op)
 	}
 }
@@ -269,6 +286,19 @@ func (d *durability) fence(op check.Op) {
 	d.lines.Fence(op.G)
 	d.checks.Fence(op)
 	d.event(&trace.Event{Seq: op.Seq, Kind: trace.Fence, G: op.G, Object: -1}, op.Stack)
+}
+
+// unneeded applies a long flush that needs no instruction.
+func (d *durability) unneeded(rec *record, op check.Op) {
+	e := trace.Event{Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(rec.addr), Len: rec.n, Object: -1}
+	if mp, ok := d.find(rec.addr); ok && mp.shared && mp.obj.kept() == keptLines {
+		e.Object, e.Off = d.trace.object(mp.obj), mp.off
+		n := min(rec.n, d.hit.Value.off+d.hit.Len-mp.off)
+		d.checks.Flush(op, d.media.place(mp.obj, mp.off), n, check.None)
+	} else {
+		d.checks.FlushPrivate(op, uint64(rec.addr), rec.n)
+	}
+	d.event(&e, op.Stack)
 }
 
 func (d *durability) flushEvent(rec *record, op check.Op, run ranged, mp mapping) {
@@ -295,14 +325,8 @@ func (d *durability) observe(mem *persist.Memory, op check.Op, off uint64, line 
 // changed tells the rules and the trace that bytes were found changed. Neither slice is kept.
 func (d *durability) changed(op check.Op, off uint64, before, now []byte, o *object) {
 	if o.kept() == keptLines {
-		for i := 0; i < len(now); {
-			n := differing(before[i:], now[i:])
-			if n == 0 {
-				i++
-				continue
-			}
-			d.checks.Changed(check.Op{Seq: op.Seq - 1}, off+uint64(i), uint64(n), check.Found)
-			i += n
+		for i := 0; i < len(now); i += lineSize {
+			d.changedLine(op, off+uint64(i), (*[lineSize]byte)(before[i:]), (*[lineSize]byte)(now[i:]))
 		}
 	}
 	_, at := d.media.at(off)
@@ -316,13 +340,27 @@ func (d *durability) changed(op check.Op, off uint64, before, now []byte, o *obj
 	}
 }
 
-// differing is how many bytes from the start differ.
-func differing(a, b []byte) int {
-	n := 0
-	for n < len(a) && a[n] != b[n] {
-		n++
+// changedLine tells the rules which bytes of a line were found changed: of each word from the
+// first one that differs to the last.
+func (d *durability) changedLine(op check.Op, off uint64, before, now *[lineSize]byte) {
+	op = check.Op{Seq: op.Seq - 1}
+	for at := uint64(0); at < lineSize; {
+		x := binary.LittleEndian.Uint64(before[at:]) ^ binary.LittleEndian.Uint64(now[at:])
+		if x == 0 {
+			at += 8
+			continue
+		}
+		from := at + uint64(bits.TrailingZeros64(x)/8)
+		to := at + 8 - uint64(bits.LeadingZeros64(x)/8)
+		for at += 8; at < lineSize && to == at; at += 8 { // neighbours that changed are one range
+			x := binary.LittleEndian.Uint64(before[at:]) ^ binary.LittleEndian.Uint64(now[at:])
+			if x&0xff == 0 {
+				break
+			}
+			to = at + 8 - uint64(bits.LeadingZeros64(x)/8)
+		}
+		d.checks.Changed(op, off+from, to-from, check.Found)
 	}
-	return n
 }
 
 // copied applies what the machine's copy and set have stored in a line.
@@ -369,6 +407,7 @@ func (d *durability) observeSeen(seq uint64) {
 			change := persist.Change{Off: c.Off + i, Data: is}
 			if mem == d.lines {
 				lines = append(lines, change)
+				d.foundStore(o)
 			} else {
 				sectors = append(sectors, change)
 			}

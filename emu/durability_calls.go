@@ -177,3 +177,22 @@ func (d *durability) firstStore(mp mapping) {
 		mp.obj.fs.commit()
 	}
 }
+
+// foundStore is firstStore of a store that a look has found in o: which mapping it went
+// through is known if all have MAP_SYNC.
+func (d *durability) foundStore(o *object) {
+	if o.fs == nil || len(o.fs.versions) == 0 {
+		return
+	}
+	var through mapping
+	for e := range d.m.maps.All() {
+		if mp := e.Value; mp.obj == o && mp.shared {
+			if through = mp; !mp.sync {
+				return
+			}
+		}
+	}
+	if through.obj != nil {
+		d.firstStore(through)
+	}
+}

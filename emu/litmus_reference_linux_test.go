@@ -229,6 +229,7 @@ func (r *reference) flush(g int, line uint64) {
 	if r.rules == "page" {
 		return
 	}
+	r.settle()()
 	var covered refState
 	u := r.unit(line)
 	for i, p := range u.pieces {
@@ -243,6 +244,7 @@ func (r *reference) fence(g int) {
 	if r.rules == "page" {
 		return
 	}
+	r.settle()()
 	for n, u := range r.units {
 		covered := r.flushed[g][n]
 		states := map[refState]bool{}

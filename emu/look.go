@@ -60,7 +60,7 @@ func (m *Machine) catchUp() {
 		}
 	}
 	if len(m.mem.seen) > 0 {
-		m.mem.observeSeen(2 * r.head.Load())
+		m.mem.observeSeen(eventSeq(r.head.Load()) + 2)
 	}
 }
 
@@ -69,9 +69,9 @@ func (m *Machine) catchUp() {
 func (m *Machine) tick() uint64 {
 	rec, t := m.beginLocked()
 	rec.kind = recNothing
-	rec.ready.Store(t)
+	publish(&rec.ready, t)
 	m.catchUp()
-	return 2*t + 1
+	return eventSeq(t)
 }
 
 // scanner is the machine's page scanner, or nil. mu must be held.
@@ -318,12 +318,12 @@ func (m *Machine) seePage(o *object, off uint64) bool {
 		m.readPage(o, off, &again)
 		if again == page {
 			rec.kind, rec.page, rec.first, rec.g = recPage, &seenPage{place, page}, false, 0
-			rec.ready.Store(t)
+			publish(&rec.ready, t)
 			return true
 		}
 		page = again
 		rec.kind = recNothing
-		rec.ready.Store(t)
+		publish(&rec.ready, t)
 	}
 }
 

@@ -13,7 +13,7 @@ type media struct {
 	generation int
 	touched    []touchedPage // written to since takeTouched, each once
 
-	// The page that was used last.
+	// The page that was used last, and its span.
 	lastKey  uint64
 	lastPage *mediaPage
 }
@@ -102,10 +102,14 @@ func (s *media) page(off uint64) *mediaPage {
 
 // Read is that of persist.Media.
 func (s *media) Read(off uint64, p []byte) {
-	if page := s.page(off); page != nil {
-		copy(p, page.data[off%pageSize:])
-	} else {
+	page := s.page(off)
+	switch {
+	case page == nil:
 		clear(p)
+	case len(p) == lineSize:
+		*(*[lineSize]byte)(p) = *(*[lineSize]byte)(page.data[off%pageSize:])
+	default:
+		copy(p, page.data[off%pageSize:])
 	}
 }
 
@@ -121,7 +125,11 @@ func (s *media) Write(off uint64, p []byte) {
 	if sp.epoch != nil {
 		page.keepDeep(*sp.epoch, off%pageSize, uint64(len(p)))
 	}
-	copy(page.data[off%pageSize:], p)
+	if len(p) == lineSize {
+		*(*[lineSize]byte)(page.data[off%pageSize:]) = *(*[lineSize]byte)(p)
+	} else {
+		copy(page.data[off%pageSize:], p)
+	}
 	if !page.touched {
 		page.touched = true
 		o, at := s.at(off)
@@ -144,6 +152,9 @@ func (s *media) takeTouched(f func(o *object, off uint64, p *mediaPage)) {
 func (p *mediaPage) keepDeep(epoch, off, n uint64) {
 	if p.epoch != epoch {
 		p.epoch, p.deepLines = epoch, 0
+	}
+	if n <= lineSize && p.deepLines>>(off/lineSize)&1 != 0 {
+		return
 	}
 	for at := off &^ (lineSize - 1); at < off+n; at += lineSize {
 		if bit := uint64(1) << (at / lineSize); p.deepLines&bit == 0 {

@@ -35,7 +35,7 @@ const (
 
 // record is one of the ring.
 type record struct {
-	ready atomic.Uint64 // the record's number, from 1 on, once all of it is there
+	ready uint64 // the record's number, from 1 on, once all of it is there
 	kind  recordKind
 	first bool // of its operation: callers, start and total count
 	by    flushKind
@@ -47,14 +47,15 @@ type record struct {
 	total   uint64
 	callers [goroutine.Depth]uintptr
 	page    *seenPage
-	line    [lineSize]byte
+	line    [lineSize]byte // at a multiple of 8
 }
 
 const (
-	lineSize = 64
+	lineSize  = 64
+	lineWords = lineSize / 8
 	// ringSize is the number of records, a power of two; when three quarters are taken
 	// whoever adds one replays them.
-	ringSize = 1 << 10
+	ringSize = 1 << 9
 )
 
 // recorder is the ring. Its zero value records nothing yet.
@@ -109,7 +110,24 @@ func (r *recorder) begin() (*record, uint64) {
 //
 //go:norace
 func readLine(addr uintptr, line *[lineSize]byte) {
-	*line = *(*[lineSize]byte)(platform.Pointer(addr))
+	copyLine(line, (*[lineSize]byte)(platform.Pointer(addr)))
+}
+
+// copyLine is *to = *from, in words and without a call.
+//
+//go:norace
+func copyLine(to, from *[lineSize]byte) {
+	t, f := (*[lineWords]uint64)(unsafe.Pointer(to)), (*[lineWords]uint64)(unsafe.Pointer(from))
+	t[0], t[1], t[2], t[3] = f[0], f[1], f[2], f[3]
+	t[4], t[5], t[6], t[7] = f[4], f[5], f[6], f[7]
+}
+
+// sameLine is *a == *b, in words and without a call.
+//
+//go:norace
+func sameLine(a, b *[lineSize]byte) bool {
+	x, y := (*[lineWords]uint64)(unsafe.Pointer(a)), (*[lineWords]uint64)(unsafe.Pointer(b))
+	return x[0]^y[0]|x[1]^y[1]|x[2]^y[2]|x[3]^y[3]|x[4]^y[4]|x[5]^y[5]|x[6]^y[6]|x[7]^y[7] == 0
 }
 
 // line begins a record of the line at addr, which is complete once its number t is stored
@@ -118,17 +136,18 @@ func readLine(addr uintptr, line *[lineSize]byte) {
 //
 //go:norace
 func (r *recorder) line(kind recordKind, by flushKind, g int64, addr uintptr) (rec *record, t uint64) {
-	var before [lineSize]byte
-	readLine(addr, &before)
+	var words [lineWords]uint64 // aligned
+	before := (*[lineSize]byte)(unsafe.Pointer(&words))
+	readLine(addr, before)
 	for {
 		rec, t = r.begin()
 		readLine(addr, &rec.line)
-		if rec.line == before {
+		if sameLine(&rec.line, before) {
 			break
 		}
-		before = rec.line // something stores it right now
+		copyLine(before, &rec.line) // something stores it right now
 		rec.kind = recNothing
-		rec.ready.Store(t)
+		publish(&rec.ready, t)
 	}
 	rec.kind, rec.by, rec.g, rec.addr, rec.n, rec.first = kind, by, g, addr, lineSize, false
 	return rec, t
@@ -179,7 +198,7 @@ func (r *recorder) flushLines(p unsafe.Pointer, n uintptr, by flushKind, fence b
 			rec, t := r.begin()
 			rec.kind, rec.by, rec.g, rec.addr, rec.n = recOutside, by, g, uintptr(p), uint64(n)
 			rec.opening(callers, p, n)
-			rec.ready.Store(t)
+			publish(&rec.ready, t)
 			if fence {
 				r.fenced(g, callers)
 			}
@@ -193,7 +212,7 @@ func (r *recorder) flushLines(p unsafe.Pointer, n uintptr, by flushKind, fence b
 		if at == first {
 			rec.opening(callers, p, n)
 		}
-		rec.ready.Store(t)
+		publish(&rec.ready, t)
 		if at == last {
 			break
 		}
@@ -210,7 +229,7 @@ func (r *recorder) fenced(g int64, callers *[goroutine.Depth]uintptr) {
 	rec, t := r.begin()
 	rec.kind, rec.g, rec.addr, rec.n = recFence, g, 0, 0
 	rec.opening(callers, nil, 0)
-	rec.ready.Store(t)
+	publish(&rec.ready, t)
 }
 
 // fence is the recorder's half of a fence.
@@ -234,7 +253,7 @@ func (r *recorder) storing(p unsafe.Pointer, n uintptr) {
 	first, last := linesOf(p, n)
 	for at := first; ; at += lineSize {
 		rec, t := r.line(recSeen, flushNone, g, at)
-		rec.ready.Store(t)
+		publish(&rec.ready, t)
 		if at == last {
 			return
 		}
@@ -266,11 +285,11 @@ func (r *recorder) stored(p unsafe.Pointer, n uintptr, nonTemporal bool, by flus
 			rec.opening(&callers, p, n)
 		}
 		rec.addr, rec.n = from, uint64(to-from)
-		rec.ready.Store(t)
+		publish(&rec.ready, t)
 		if by != flushNone && kind == recStore {
 			rec, t := r.line(recFlush, by, g, at)
 			rec.opening(&callers, platform.Pointer(from), to-from)
-			rec.ready.Store(t)
+			publish(&rec.ready, t)
 		}
 		if at == last {
 			return

@@ -31,6 +31,7 @@ type traceEntry struct {
 	stack          uint32
 	kind           trace.Kind
 	noEffect       bool
+	fenced         bool  // a fence follows
 	n              uint8 // of data
 	more           *traceMore
 	data           [lineSize]byte
@@ -65,6 +66,7 @@ func (d *durability) event(e *trace.Event, stack uint32) {
 	t := d.trace.add()
 	t.seq, t.g, t.addr, t.len, t.off = e.Seq, e.G, e.Addr, e.Len, e.Off
 	t.object, t.stack, t.kind, t.noEffect, t.n, t.more = int32(e.Object), stack, e.Kind, e.NoEffect, 0, nil
+	t.fenced = false
 	switch {
 	case len(e.Data) > lineSize:
 		t.more = &traceMore{e.Text, append([]byte(nil), e.Data...)}
@@ -115,7 +117,13 @@ func (b *traceBuffer) log(stacks *stackTable) *trace.Log {
 		e := trace.Event{
 			Seq: t.seq, Kind: t.kind, G: t.g, Addr: t.addr, Len: t.len, Object: int(t.object), Off: t.off, NoEffect: t.noEffect,
 		}
-		if t.n > 0 {
+		switch {
+		case t.n > 0 && t.kind.IsFlush(): // it found the line changed
+			l.Events = append(l.Events, trace.Event{
+				Seq: t.seq - 1, Kind: trace.Change, Object: e.Object, Off: t.off &^ (lineSize - 1), Len: lineSize,
+				Data: append([]byte(nil), t.data[:t.n]...),
+			})
+		case t.n > 0:
 			e.Data = append([]byte(nil), t.data[:t.n]...)
 		}
 		if t.more != nil {
@@ -131,6 +139,9 @@ func (b *traceBuffer) log(stacks *stackTable) *trace.Log {
 			e.Callers = frames[t.stack]
 		}
 		l.Events = append(l.Events, e)
+		if t.fenced {
+			l.Events = append(l.Events, trace.Event{Seq: t.seq + 1, Kind: trace.Fence, G: t.g, Object: -1, Callers: e.Callers})
+		}
 	}
 	return l
 }

@@ -244,6 +244,24 @@ func (c *Checker) Persist(op Op, off, n uint64, kind Kind) {
 	c.fence(g, op)
 }
 
+// PersistFound is Changed of some of the line at off, how being Found, with a Persist of the line
+// behind it, for the most common case: nothing is known of the line, and op's goroutine has
+// flushed nothing else. Otherwise, and while all stores are being seen, it does nothing and returns
+// false. The line isn't remembered: if nothing is stored before its next flush, that's a
+// FlushOfCleanLine and not a FlushedTwice.
+func (c *Checker) PersistFound(op Op, off uint64) bool {
+	if c.exact || c.eadr || c.pageCache {
+		return false
+	}
+	g := c.goroutine(op.G)
+	if len(g.pending) > 0 || c.table.find(off/lineSize) != nil {
+		return false
+	}
+	c.now += 2
+	c.fencedBy(g, op)
+	return true
+}
+
 // persistLine is the common case of Persist, cut short: one line that only g has stored to
 // and flushed, and nothing else that the fence is for. It reports whether this is one.
 func (c *Checker) persistLine(g *goroutine, op Op, off, n uint64, kind Kind) bool {
