@@ -184,7 +184,7 @@ func TestBlueprintRefused(t *testing.T) {
 	must(t, m.Shutdown())
 	before := descriptors(t)
 	const (
-		dax0, dax1, pmem2 = 2, 4, 5 // places in Nodes
+		dax0, dax1, pmem2 = 2, 4, 6 // places in Nodes
 		a, dir, b         = 1, 2, 3 // in Inodes
 	)
 	type inodes = []inodeBlueprint
@@ -211,6 +211,12 @@ func TestBlueprintRefused(t *testing.T) {
 		{func(p *blueprint, _ inodes) { p.Nodes[dax1].Number = p.Nodes[dax0].Number }, "number is "},
 		{func(p *blueprint, _ inodes) { p.Nodes[dax0].Region = 1 }, `its path is "/dev/dax0.0"`},
 		{func(p *blueprint, _ inodes) { p.Nodes[dax0].Region, p.Nodes[dax0].Path = 9, "/dev/dax9.0" }, "Region is 9"},
+		{func(p *blueprint, _ inodes) { p.Nodes[pmem2].Region, p.Nodes[pmem2].Path = 0, "/dev/pmem0" }, "its Region is 0"},
+		{func(p *blueprint, _ inodes) { p.Nodes[dax0].Bad[0].End = p.Nodes[dax0].Bad[0].Start }, "Bad has [8192, 8192)"},
+		{func(_ *blueprint, i inodes) { i[a].Allocated = []extentBlueprint{{0, 4096}, {4096, 8192}} }, "Allocated has [4096, 8192) behind 4096"},
+		{func(p *blueprint, _ inodes) {
+			p.Sysfs.Children = []sysfsBlueprint{{Name: "a", Kind: sysfsAttr, OnWrite: onWriteDeepFlush, Region: -1}}
+		}, `flushes region -1`},
 		{func(p *blueprint, _ inodes) { p.Nodes[dax0].Path = "/dev/../etc/passwd" }, `its path is "/dev/../etc/passwd"`},
 		{func(p *blueprint, _ inodes) { p.Nodes[dax1].Rdev = p.Nodes[dax0].Rdev }, "Rdev is "},
 		{func(p *blueprint, _ inodes) { p.Nodes[dax1].Ino = p.Nodes[dax0].Ino }, "Ino is "},

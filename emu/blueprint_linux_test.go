@@ -223,6 +223,7 @@ func answers(t testing.TB, m *Machine) []string {
 		}
 	}
 	walk("")
+	walk("../bus")
 	var paths []string
 	m.mu.Lock()
 	for p := range m.nodes {

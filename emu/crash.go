@@ -139,7 +139,7 @@ func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
 	if err != nil {
 		return nil, err
 	}
-	last := eventSeq(m.rec.tail.Load()) + 1
+	last := d.lastSeq + 2
 	s := &CrashStates{trace: func() *trace.Log { return m.traceUpTo(last) }}
 	where := d.media.where()
 	pages := map[int]map[uint64]*mediaPage{}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+	"sync"
 
 	"pmemlab/emu/check"
+	"pmemlab/emu/exact"
 	"pmemlab/emu/internal/goroutine"
 	"pmemlab/emu/persist"
 	"pmemlab/emu/trace"
@@ -22,11 +24,19 @@ type durability struct {
 	lines   *persist.Memory // device DAX, and files with DAX
 	sectors *persist.Memory // files in the page cache
 	checks  *check.Checker
-	trace   traceBuffer
-	stacks  stackTable
+	// Of exact mode: the records that wait for the stores before them, the stores, how many were
+	// lost and how many changes none of them explains.
+	held        []record
+	unexplained uint64
+	storesMu    sync.Mutex
+	stores      []exact.Record // guarded by storesMu, as is lost
+	lost        uint64
+	trace       traceBuffer
+	stacks      stackTable
 
 	// running is the operation of each goroutine of which records are still to come.
 	running map[int64]ranged
+	lastSeq uint64         // of the event that was applied last
 	before  [lineSize]byte // of the line in hand
 	// seen are the pages that the records replayed last have found, one look's.
 	seen []persist.Change
@@ -139,21 +149,22 @@ func (m *Machine) replay() {
 			break
 		}
 		h++
-		m.mem.apply(rec, h)
+		m.mem.apply(rec)
 	}
 	r.head.Store(h)
 }
 
-// eventSeq is the number of the event that the n-th record is. Those right before and after
-// are that of the change which the operation found and of the fence that's part of it.
-func eventSeq(n uint64) uint64 { return 4*n + 2 }
+// eventSeq is the number of the event that has a place in the order. Those right before and
+// after are that of the change which the operation found and of the fence that's part of it.
+func eventSeq(order uint64) uint64 { return 4*order + 2 }
 
 // apply does with the model what rec says happened.
-func (d *durability) apply(rec *record, n uint64) {
+func (d *durability) apply(rec *record) {
 	if len(d.seen) > 0 && rec.kind != recPage {
-		d.observeSeen(eventSeq(n) - 2)
+		d.observeSeen(d.lastSeq + 2)
 	}
-	op := check.Op{Seq: eventSeq(n), G: rec.g}
+	op := check.Op{Seq: eventSeq(rec.order), G: rec.g}
+	d.lastSeq = op.Seq
 	run := ranged{start: rec.start, total: rec.total}
 	switch {
 	case rec.kind == recNothing || rec.kind == recSeen || rec.kind == recPage:
@@ -204,6 +215,9 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 			}
 			if d.before != rec.line {
 				t.n, t.data = lineSize, rec.line
+				if d.m.rec.exact {
+					d.unexplained++
+				}
 				d.firstStore(mp)
 				if d.checks.PersistFound(op, off) {
 					return
@@ -324,6 +338,9 @@ func (d *durability) observe(mem *persist.Memory, op check.Op, off uint64, line 
 
 // changed tells the rules and the trace that bytes were found changed. Neither slice is kept.
 func (d *durability) changed(op check.Op, off uint64, before, now []byte, o *object) {
+	if d.m.rec.exact {
+		d.unexplained++
+	}
 	if o.kept() == keptLines {
 		for i := 0; i < len(now); i += lineSize {
 			d.changedLine(op, off+uint64(i), (*[lineSize]byte)(before[i:]), (*[lineSize]byte)(now[i:]))

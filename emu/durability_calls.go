@@ -19,6 +19,7 @@ func (d *durability) op() check.Op {
 // mapped notes a new mapping.
 func (d *durability) mapped(addr uintptr, n uint64, mp mapping) {
 	d.hitValid = false
+	d.m.watchStores(addr, n, mp)
 	if mp.obj.kept() == keptNot || !mp.shared || d.off {
 		return
 	}

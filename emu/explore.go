@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"pmemlab/emu/exact"
 	"pmemlab/emu/internal/goroutine"
 	"pmemlab/emu/trace"
 )
@@ -105,6 +106,9 @@ func Explore(workload func(*Run) error, recovery, check func(*Crashed) error, op
 	if opts.Workers == 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
+	if opts.InProcess && exact.Enabled() {
+		opts.Workers = 1 // what is read is known of the whole process only
+	}
 	if opts.Timeout == 0 {
 		opts.Timeout = 10 * time.Second
 	}
@@ -186,6 +190,8 @@ type crewMember interface {
 	// try runs a recovery on an image. failure is what it said was wrong.
 	try(image chosen) (failure, err error)
 	stop() error
+	// read are the lines that the last recovery has read; ok: that's known.
+	read() (lines []readRange, ok bool)
 }
 
 // snapshotKey changes with all but the bytes of a machine.
@@ -333,6 +339,10 @@ func (x *explorer) explore(p *crashPoint, v *crashVersion, i int, changed []cont
 		return err
 	}
 	size := len(x.crew) * 64
+	prune := &pruner{v: v}
+	if exact.Enabled() {
+		size = 1 // what one has read tells which others needn't be tried
+	}
 	v.enumerate(left, x.opts.Seed, nowhere, func(choices []choice) bool {
 		total++
 		hash := newest
@@ -347,12 +357,21 @@ func (x *explorer) explore(p *crashPoint, v *crashVersion, i int, changed []cont
 		if len(x.seen) < maxSeen {
 			x.seen[key] = struct{}{}
 		}
+		if prune.skip(choices) {
+			x.result.Skipped++
+			return true
+		}
 		batch = append(batch, chosen{slices.Clone(choices)})
-		if len(batch) >= size {
-			if err = flush(); err != nil || x.ended {
-				exhausted = false
-				return false
-			}
+		if len(batch) < size {
+			return true
+		}
+		found := len(p.wrong)
+		if err = flush(); err != nil || x.ended {
+			exhausted = false
+			return false
+		}
+		if read, ok := x.crew[0].read(); ok && size == 1 && len(p.wrong) == found && !p.known(chosen{choices}) {
+			prune.pass(choices, read)
 		}
 		return true
 	})

@@ -240,6 +240,13 @@ func (w *inProcess) try(image chosen) (failure, err error) {
 	return failure, nil
 }
 
+func (w *inProcess) read() ([]readRange, bool) {
+	if w.stage == nil {
+		return nil, false
+	}
+	return w.stage.readBy()
+}
+
 func (w *inProcess) stop() error {
 	if w.stage == nil {
 		return nil

@@ -75,6 +75,9 @@ type answer struct {
 	Failed  bool
 	Failure string
 	Err     string // the worker's own
+	// Read are the lines that the recovery has read, if Known.
+	Read  []readRange
+	Known bool
 }
 
 // process is a crew member in another process.
@@ -88,6 +91,7 @@ type process struct {
 	enc   *gob.Encoder
 	dec   *gob.Decoder
 	log   *output
+	last  answer
 }
 
 func newProcess(x *explorer) *process { return &process{x: x} }
@@ -123,6 +127,9 @@ func serve(in io.Reader, out io.Writer, do func(*Crashed) error, faults bool) er
 		}
 		failure, err := w.handle(&r)
 		var a answer
+		if r.IsImage && w.stage != nil {
+			a.Read, a.Known = w.stage.readBy()
+		}
 		if failure != nil {
 			a.Failed, a.Failure = true, failure.Error()
 		}
@@ -397,11 +404,14 @@ func (p *process) try(image chosen) (failure, err error) {
 	if errors.As(err, &crashed) {
 		return crashed, nil
 	}
+	p.last = a
 	if a.Failed {
 		return errors.New(a.Failure), nil
 	}
 	return nil, err
 }
+
+func (p *process) read() ([]readRange, bool) { return p.last.Read, p.last.Known }
 
 func (p *process) stop() error {
 	if p.cmd == nil {

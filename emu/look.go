@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 
+	"pmemlab/emu/exact"
 	"pmemlab/emu/internal/pagescan"
 	"pmemlab/emu/trace"
 	"pmemlab/pmem2/platform/vma"
@@ -40,27 +41,36 @@ func (m *Machine) beginLocked() (*record, uint64) {
 		ring = r.ring.Load()
 	}
 	if r.tail.Load()-r.head.Load() >= ringSize*3/4 {
-		m.replay()
+		m.emptyRing()
 	}
 	t := r.tail.Add(1)
 	for t-r.head.Load() > ringSize {
-		m.replay()
+		m.emptyRing()
 		runtime.Gosched()
 	}
-	return &ring[t%ringSize], t
+	rec := &ring[t%ringSize]
+	rec.order = r.order(t)
+	return rec, t
 }
 
 // catchUp replays all that was recorded before. mu must be held.
 func (m *Machine) catchUp() {
 	r := &m.rec
+	upTo := uint64(0)
+	if r.exact {
+		upTo = exact.Ticket()
+	}
 	for tail := r.tail.Load(); ; runtime.Gosched() {
-		m.replay()
+		m.emptyRing()
 		if r.head.Load() >= tail {
 			break
 		}
 	}
+	if r.exact {
+		m.applyStores(upTo)
+	}
 	if len(m.mem.seen) > 0 {
-		m.mem.observeSeen(eventSeq(r.head.Load()) + 2)
+		m.mem.observeSeen(m.mem.lastSeq + 2)
 	}
 }
 
@@ -69,9 +79,10 @@ func (m *Machine) catchUp() {
 func (m *Machine) tick() uint64 {
 	rec, t := m.beginLocked()
 	rec.kind = recNothing
+	seq := eventSeq(rec.order)
 	publish(&rec.ready, t)
 	m.catchUp()
-	return eventSeq(t)
+	return seq
 }
 
 // scanner is the machine's page scanner, or nil. mu must be held.
@@ -256,6 +267,7 @@ func (m *Machine) leaving(addr uintptr, n uint64) {
 	}
 	m.catchUp()
 	m.mem.hitValid = false
+	m.unwatchStores(addr, n)
 	s := m.watch.scanner
 	if m.mem.off {
 		s = m.scanner()
@@ -315,7 +327,7 @@ func (m *Machine) seePage(o *object, off uint64) bool {
 	}
 	for {
 		rec, t := m.beginLocked()
-		m.readPage(o, off, &again)
+		m.readPage(o, off, &again) // after its place was taken, as of lines
 		if again == page {
 			rec.kind, rec.page, rec.first, rec.g = recPage, &seenPage{place, page}, false, 0
 			publish(&rec.ready, t)

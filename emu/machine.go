@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"pmemlab/emu/exact"
 	"pmemlab/pmem2/platform"
 	"pmemlab/pmem2/platform/vma"
 )
@@ -65,6 +66,7 @@ type Machine struct {
 	// altered counts changes to names, sizes and bad blocks.
 	altered   int
 	touched   []touchedPages // of a stage
+	reads     []touchedPages // of a stage in exact mode: lines
 	eadr      bool
 	down      bool // after Shutdown
 	err       error
@@ -110,6 +112,8 @@ func NewMachine(cfg Config) *Machine {
 	}
 	m.rec.m = m
 	m.mem = newDurability(m)
+	m.rec.exact = exact.Enabled()
+	m.mem.checks.Exact(m.rec.exact)
 	m.watch.off = cfg.NoPageScan
 	m.mem.trace.limit = cfg.TraceEvents
 	m.cpu = cpu

@@ -157,6 +157,7 @@ func (m *Machine) moved(addr uintptr, n uint64, at uintptr, newN uint64, flags i
 			size = newN - from // it grew
 		}
 		m.insert(at+uintptr(from), size, e.Value)
+		m.watchStores(at+uintptr(from), size, e.Value)
 	}
 	for _, e := range gone {
 		m.release(e.Value.obj)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"pmemlab/emu/exact"
 	"pmemlab/emu/internal/goroutine"
 	"pmemlab/pmem2/platform"
 )
@@ -36,6 +37,7 @@ const (
 // record is one of the ring.
 type record struct {
 	ready uint64 // the record's number, from 1 on, once all of it is there
+	order uint64 // in which it was, among the stores too in exact mode
 	kind  recordKind
 	first bool // of its operation: callers, start and total count
 	by    flushKind
@@ -60,10 +62,11 @@ const (
 
 // recorder is the ring. Its zero value records nothing yet.
 type recorder struct {
-	m    *Machine
-	ring atomic.Pointer[[ringSize]record]
-	tail atomic.Uint64 // records that were begun
-	head atomic.Uint64 // records that were replayed; changed with the machine's mu held
+	m     *Machine
+	exact bool // see exact_stores.go
+	ring  atomic.Pointer[[ringSize]record]
+	tail  atomic.Uint64 // records that were begun
+	head  atomic.Uint64 // records that were replayed; changed with the machine's mu held
 	// hook, if there is one, is called before each operation, by its goroutine.
 	hook atomic.Pointer[func(operation)]
 }
@@ -101,9 +104,25 @@ func (r *recorder) begin() (*record, uint64) {
 	}
 	t := r.tail.Add(1)
 	for t-r.head.Load() > ringSize {
-		r.m.replayFull()
+		// Whoever holds mu may be waiting for this very record.
+		if r.m.mu.TryLock() {
+			r.m.emptyRing()
+			r.m.mu.Unlock()
+		}
+		runtime.Gosched()
 	}
 	return &ring[t%ringSize], t
+}
+
+// order is the number that the n-th record has in the order of all operations and, where
+// they are seen, stores.
+//
+//go:norace
+func (r *recorder) order(n uint64) uint64 {
+	if r.exact {
+		return exact.Ticket()
+	}
+	return n
 }
 
 // readLine reads the line at addr; atomicity is that of aligned words.
@@ -141,6 +160,7 @@ func (r *recorder) line(kind recordKind, by flushKind, g int64, addr uintptr) (r
 	readLine(addr, before)
 	for {
 		rec, t = r.begin()
+		rec.order = r.order(t)
 		readLine(addr, &rec.line)
 		if sameLine(&rec.line, before) {
 			break
@@ -196,6 +216,7 @@ func (r *recorder) flushLines(p unsafe.Pointer, n uintptr, by flushKind, fence b
 		kind = recNoFlush
 		if (last-first)/lineSize >= maxUnneeded {
 			rec, t := r.begin()
+			rec.order = r.order(t)
 			rec.kind, rec.by, rec.g, rec.addr, rec.n = recOutside, by, g, uintptr(p), uint64(n)
 			rec.opening(callers, p, n)
 			publish(&rec.ready, t)
@@ -227,6 +248,7 @@ func (r *recorder) flushLines(p unsafe.Pointer, n uintptr, by flushKind, fence b
 //go:norace
 func (r *recorder) fenced(g int64, callers *[goroutine.Depth]uintptr) {
 	rec, t := r.begin()
+	rec.order = r.order(t)
 	rec.kind, rec.g, rec.addr, rec.n = recFence, g, 0, 0
 	rec.opening(callers, nil, 0)
 	publish(&rec.ready, t)
@@ -300,9 +322,21 @@ func (r *recorder) stored(p unsafe.Pointer, n uintptr, nonTemporal bool, by flus
 // replayFull makes room in the ring.
 func (m *Machine) replayFull() {
 	m.mu.Lock()
-	m.replay()
+	if m.rec.exact {
+		m.catchUp()
+	} else {
+		m.replay()
+	}
 	m.mu.Unlock()
-	runtime.Gosched() // someone may be in the middle of a record
+}
+
+// emptyRing empties the ring as far as its records are complete. mu must be held.
+func (m *Machine) emptyRing() {
+	if m.rec.exact {
+		m.holdRecords()
+	} else {
+		m.replay()
+	}
 }
 
 // calling tells the hook of a system call that makes something durable or unmaps it.

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
+	"pmemlab/emu/exact"
 	"pmemlab/emu/persist"
 	"pmemlab/pmem2/platform"
 )
@@ -152,11 +153,16 @@ func (s *stage) run(do func(*Machine) error) (ok bool, err error) {
 	m := s.m
 	m.mu.Lock()
 	m.touched = m.touched[:0]
+	m.reads = m.reads[:0]
 	before := m.changes()
 	m.mu.Unlock()
+	exact.Reads(true)
 	err = do(m)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.rec.exact {
+		collectStores() // nobody wants those of a recovery
+	}
 	if m.maps.Len() > 0 || len(m.fds) > 0 || m.changes() != before {
 		return false, err
 	}

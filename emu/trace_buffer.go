@@ -1,7 +1,10 @@
 package emu
 
 import (
+	"reflect"
+	"runtime"
 	"strings"
+	"sync"
 
 	"pmemlab/emu/internal/goroutine"
 	"pmemlab/emu/trace"
@@ -154,14 +157,31 @@ func (s *stackTable) frames(key uint32) []trace.Frame {
 	}
 	pcs := s.lists[key-1]
 	var all []trace.Frame
+	own := 0 // frames before the first one that isn't the standard library's
 	for _, f := range goroutine.Frames(pcs[:]) {
 		if f.Function == "" || isLibrary(f.Function) {
 			continue
 		}
+		if own == len(all) && strings.HasPrefix(f.File, standardLibrary()) {
+			own++
+		}
 		all = append(all, trace.Frame{Func: f.Function, File: f.File, Line: f.Line})
+	}
+	if own < len(all) {
+		all = all[own:]
 	}
 	return all
 }
+
+// standardLibrary is the folder that its files were compiled in, or something that no file is
+// in if the paths were trimmed.
+var standardLibrary = sync.OnceValue(func() string {
+	file, _ := runtime.FuncForPC(reflect.ValueOf(strings.HasPrefix).Pointer()).FileLine(0)
+	if dir, ok := strings.CutSuffix(file, "strings/strings.go"); ok && dir != "" {
+		return dir
+	}
+	return "\x00"
+})
 
 // isLibrary: a frame inside the machine or the libraries says nothing to the author
 // of a program. Their own tests are programs.

@@ -1,0 +1,170 @@
+package emu_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pmemlab/emu"
+	"pmemlab/pmem2/platform"
+)
+
+// durable is the content with what is on the media for certain alone.
+func (r *reference) durable() string {
+	content := make([]byte, 0, 64*len(refLines))
+	for _, l := range refLines {
+		u := r.unit(l)
+		all := refState{^uint64(0), ^uint64(0)}
+		for s := range u.states {
+			all[0] &= s[0]
+			all[1] &= s[1]
+		}
+		at := map[uint64]byte{}
+		for i, p := range u.pieces {
+			if all.has(i) {
+				for off, b := range p.bytes {
+					at[off] = b
+				}
+			}
+		}
+		for off := l; off < l+64; off++ {
+			content = append(content, at[off])
+		}
+	}
+	return string(content)
+}
+
+// booted is what the used lines hold on a machine that booted, which it ends.
+func (r *rig) booted(t *testing.T, m *emu.Machine) string {
+	t.Helper()
+	defer func() { must(t, m.Shutdown()) }()
+	fd, err := m.Open(r.path, platform.ORdwr, 0)
+	must(t, err)
+	defer m.Close(fd)
+	at, err := m.Mmap(0, rigSize, platform.ProtRead|platform.ProtWrite, platform.MapShared, fd, 0)
+	must(t, err)
+	defer func() { must(t, m.Munmap(at, rigSize)) }()
+	return r.content(platform.Bytes(at, rigSize))
+}
+
+// inOrder is the contents of all states, in the order of All.
+func (r *rig) inOrder(t *testing.T, possible bool) (all []string) {
+	r.states(t, possible, func(mem []byte) { all = append(all, r.content(mem)) })
+	return all
+}
+
+// TestLitmusStates checks what must hold of the states of any program, whatever they are.
+func TestLitmusStates(t *testing.T) {
+	programs := 150
+	if testing.Short() {
+		programs = 30
+	}
+	for i, kind := range []struct {
+		rules string
+		cfg   emu.Config
+		on    backing
+	}{
+		{"adr", emu.Config{}, onDevDax},
+		{"eadr", emu.Config{EADR: true}, onDaxFile},
+		{"arm64", emu.Config{Model: emu.Arm64}, onVirtio},
+		{"page", emu.Config{}, onPages},
+	} {
+		t.Run(kind.rules, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, kind.cfg, kind.on)
+			kind.cfg.NoPageScan = true
+			slow := newRig(t, kind.cfg, kind.on)
+			r.used, slow.used = refLines, refLines
+			seeds, distinct := 0, map[string]bool{}
+			for p := range programs {
+				rng := rand.New(rand.NewPCG(*litmusSeed, uint64((100+i)<<32+p)))
+				program := randomProgram(rng, kind.rules)
+				ref := newReference(refConfig{kind.rules, kind.rules != "eadr"})
+				r.reset(t)
+				slow.reset(t)
+				for k, o := range program {
+					// What a CLFLUSH does to non-temporal stores is proven, and not certain; device
+					// DAX has no msync.
+					if o.kind == opCLFlush && kind.rules == "eadr" || o.kind == opMsync && kind.on == onDevDax {
+						o.kind = opFlush
+						program[k] = o
+					}
+					r.do(t, o)
+					slow.do(t, o)
+					ref.do(o)
+				}
+				fail := func(format string, args ...any) {
+					t.Helper()
+					t.Errorf("seed %d, program %d: "+format+", after\n\t%s", append(append([]any{*litmusSeed, p}, args...), programText(program))...)
+				}
+				for _, possible := range []bool{true, false} { // what is proven ends the last operation
+					once := r.inOrder(t, possible)
+					if len(once) > 1<<10 {
+						continue
+					}
+					if twice := r.inOrder(t, possible); !slices.Equal(once, twice) {
+						fail("possible %t: %d states, then %d, or in another order", possible, len(once), len(twice))
+					}
+					if other := slow.inOrder(t, possible); !slices.Equal(once, other) {
+						fail("possible %t: %d states, without PAGEMAP_SCAN %d, or in another order", possible, len(once), len(other))
+					}
+					if once[0] != r.content(r.mem) {
+						fail("possible %t: the first state isn't what is visible", possible)
+					}
+					for seed := range uint64(4) {
+						m, err := r.m.Crash(emu.CrashConfig{Seed: seed + 1, Possible: possible})
+						must(t, err)
+						got := r.booted(t, m)
+						if !slices.Contains(once, got) {
+							fail("possible %t: Crash with seed %d leaves what is none of the states", possible, seed+1)
+						}
+						if seeds++; len(once) > 1 {
+							distinct[got] = true
+						}
+					}
+					if possible != ref.possible {
+						continue
+					}
+					m, err := r.m.Crash(emu.CrashConfig{})
+					must(t, err)
+					switch got := r.booted(t, m); {
+					case got != ref.durable():
+						fail("Crash leaves what isn't exactly what is durable%s",
+							difference(map[string]bool{got: true}, map[string]bool{ref.durable(): true}))
+					case !slices.Contains(once, got):
+						fail("what is durable for certain is none of the states")
+					}
+					r.boots(t, possible, fail)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("seed %d: %d programs, %d seeds left %d states", *litmusSeed, programs, seeds, len(distinct))
+			if len(distinct) < programs/4 {
+				t.Errorf("%d crashes with a seed left only %d states", seeds, len(distinct))
+			}
+		})
+	}
+}
+
+// boots boots the first few states, and compares what is in memory with Image.Bytes.
+func (r *rig) boots(t *testing.T, possible bool, fail func(format string, args ...any)) {
+	s, err := r.m.CrashStates(emu.CrashOptions{Possible: possible})
+	must(t, err)
+	n := 0
+	for img, err := range s.All() {
+		must(t, err)
+		mem, err := img.Bytes(r.path)
+		must(t, err)
+		m, err := img.Machine()
+		must(t, err)
+		if want, got := r.content(mem), r.booted(t, m); got != want {
+			fail("state %d boots with other content%s", n, difference(map[string]bool{got: true}, map[string]bool{want: true}))
+		}
+		if n++; n == 8 {
+			break
+		}
+	}
+	must(t, s.Close())
+}
