@@ -1,10 +1,15 @@
 package emu_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"pmemlab/emu"
+	"pmemlab/emu/trace"
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
 )
@@ -131,4 +136,80 @@ func BenchmarkTracedPersist(b *testing.B) {
 	})
 	mp.Delete()
 	m.Shutdown()
+}
+
+// TestChangedPast: what system calls on a descriptor change is adopted by a look, which says so.
+func TestChangedPast(t *testing.T) {
+	for _, mapped := range []bool{false, true} {
+		m := emu.NewMachine(emu.Config{})
+		fs := m.AddFS(emu.FS{Size: 64 << 20, DAX: true})
+		f, err := fs.Create("a", 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var mp *pmem2.Map
+		if mapped {
+			src, err := pmem2.SourceFromFD(f.FD(), pmem2.On(m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := pmem2.NewConfig()
+			if err := cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err != nil {
+				t.Fatal(err)
+			}
+			if mp, err = pmem2.NewMap(cfg, src); err != nil {
+				t.Fatal(err)
+			}
+			mp.Bytes()[0] = 1
+			if err := mp.Persist(mp.Bytes()[:1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range byte(3) {
+			m.Look()
+			if mapped {
+				mp.Bytes()[4096] = i + 1
+			}
+			if _, err := unix.Pwrite(f.FD(), []byte{i + 1}, 8192+int64(i)*64); err != nil {
+				t.Fatal(err)
+			}
+			states, err := m.CrashStates(emu.CrashOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for img, err := range states.All() { // the first is the newest
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := img.Bytes(fs.Path("a"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b[8192+int(i)*64] != i+1 {
+					t.Errorf("mapped %t: write %d isn't known", mapped, i)
+				}
+				break
+			}
+			if err := states.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		said := 0
+		for _, e := range m.Trace().Events {
+			if e.Kind == trace.Mark && strings.Contains(e.Text, "past the machine") {
+				said++
+			}
+		}
+		if said != 3 {
+			t.Errorf("mapped %t: it was said %d times, want 3", mapped, said)
+		}
+		if mapped {
+			if err := mp.Delete(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := errors.Join(f.Close(), m.Shutdown()); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -31,6 +31,7 @@ type durability struct {
 	storesMu    sync.Mutex
 	stores      []exact.Record // guarded by storesMu, as is lost
 	lost        uint64
+	sorted      []exact.Record // to be applied
 	trace       traceBuffer
 	stacks      stackTable
 

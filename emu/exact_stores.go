@@ -130,36 +130,46 @@ func (m *Machine) holdRecords() {
 
 // applyStores applies records and stores in their order, up to a number. mu must be held.
 func (m *Machine) applyStores(upTo uint64) {
+	m.sortStores()
+	for m.applyNext(upTo) != nil {
+	}
+}
+
+// sortStores takes the stores so far, to be applied with the records. mu must be held.
+func (m *Machine) sortStores() {
 	collectStores()
 	d := m.mem
 	d.storesMu.Lock()
-	stores := d.stores
+	d.sorted = append(d.sorted, d.stores...)
 	d.stores = nil
 	d.storesMu.Unlock()
-	held := d.held
-	d.held = nil
-	slices.SortFunc(held, func(a, b record) int { return cmp.Compare(a.order, b.order) })
-	slices.SortStableFunc(stores, func(a, b exact.Record) int { return cmp.Compare(a.Seq, b.Seq) })
-	for len(held) > 0 || len(stores) > 0 {
-		if len(stores) > 0 && (len(held) == 0 || stores[0].Seq < held[0].order) {
-			if stores[0].Seq > upTo {
-				break
-			}
-			d.store(&stores[0])
-			stores = stores[1:]
-			continue
+	slices.SortFunc(d.held, func(a, b record) int { return cmp.Compare(a.order, b.order) })
+	slices.SortStableFunc(d.sorted, func(a, b exact.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+}
+
+// applied is what applyNext has applied: a store, or a record if it's nil.
+type applied struct{ store *exact.Record }
+
+// applyNext applies the next record or store, if its number is at most upTo; nil: there's
+// none. mu must be held.
+func (m *Machine) applyNext(upTo uint64) *applied {
+	d := m.mem
+	if len(d.sorted) > 0 && (len(d.held) == 0 || d.sorted[0].Seq < d.held[0].order) {
+		r := d.sorted[0]
+		if r.Seq > upTo {
+			return nil
 		}
-		if held[0].order > upTo {
-			break
-		}
-		d.apply(&held[0])
-		held = held[1:]
+		d.sorted = d.sorted[1:]
+		d.store(&r)
+		return &applied{&r}
 	}
-	// What is left came meanwhile.
-	d.held = append(held, d.held...)
-	d.storesMu.Lock()
-	d.stores = append(stores, d.stores...)
-	d.storesMu.Unlock()
+	if len(d.held) == 0 || d.held[0].order > upTo {
+		return nil
+	}
+	rec := d.held[0]
+	d.held = d.held[1:]
+	d.apply(&rec)
+	return &applied{}
 }
 
 // store applies a store of the program.

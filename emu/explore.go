@@ -22,10 +22,24 @@ type Run struct {
 // Ack says that the workload has promised something to somebody: from here on what
 // recovery finds must have it. The checks of all failures to come see it in Crashed.Acks.
 func (r *Run) Ack(what string) {
+	seq := r.ackMark(what)
 	r.x.mu.Lock()
-	r.x.acks = append(r.x.acks, what)
+	r.x.acks = append(r.x.acks, ack{what, seq})
 	r.x.mu.Unlock()
-	r.Mark(what)
+}
+
+// ackMark is mark with a look before, so that what was stored until then is known to be.
+func (r *Run) ackMark(what string) uint64 {
+	r.Machine.mu.Lock()
+	defer r.Machine.mu.Unlock()
+	r.look(nil, everything)
+	return r.mark(what)
+}
+
+// ack is what was acknowledged, and when: the number of the event.
+type ack struct {
+	what string
+	seq  uint64
 }
 
 // Crashed is a machine that has booted again after a power failure.
@@ -170,7 +184,7 @@ type explorer struct {
 	reasons map[string]int
 
 	mu     sync.Mutex
-	acks   []string
+	acks   []ack
 	ended  bool // findings enough, or an error
 	err    error
 	last   operation // the one before
@@ -247,9 +261,58 @@ func (x *explorer) before(op operation) {
 	x.last = op
 }
 
+// acknowledged is what was, until an event.
+func (x *explorer) acknowledged(seq uint64) []string {
+	var acks []string
+	for _, a := range x.acks {
+		if a.seq <= seq {
+			acks = append(acks, a.what)
+		}
+	}
+	return acks
+}
+
+// visitStores goes through the states after each store since the last point, which is what
+// they leave where caches are kept: one is as good as durable before the next is done.
+func (x *explorer) visitStores() error {
+	m := x.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	upTo := m.gather()
+	m.sortStores()
+	for a := m.applyNext(upTo); a != nil && !x.ended; a = m.applyNext(upTo) {
+		if a.store == nil {
+			continue
+		}
+		states, changed, err := x.snapshot()
+		if err != nil {
+			return err
+		}
+		seq := m.mem.lastSeq
+		var pcs [goroutine.Depth]uintptr
+		copy(pcs[:], a.store.PCs[:])
+		point := &crashPoint{
+			Point: Point{Seq: seq, What: "the end of a store", Callers: m.mem.stacks.frames(m.mem.stacks.key(&pcs))},
+			acks:  x.acknowledged(seq),
+		}
+		m.mu.Unlock()
+		err = x.exploreAll(point, states, changed)
+		m.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // visit looks at the machine and goes through the states that a failure now could leave.
 func (x *explorer) visit(op operation) error {
 	m := x.m
+	if m.rec.exact && m.eadr {
+		if err := x.visitStores(); err != nil || x.ended {
+			return err
+		}
+	}
 	m.mu.Lock()
 	m.look(nil, everything)
 	seq := m.tick()
@@ -264,9 +327,14 @@ func (x *explorer) visit(op operation) error {
 			Callers: m.mem.stacks.frames(m.mem.stacks.key(&op.callers)),
 			Before:  m.mem.stacks.frames(m.mem.stacks.key(&x.last.callers)),
 		},
-		acks: slices.Clone(x.acks),
+		acks: x.acknowledged(seq),
 	}
 	m.mu.Unlock()
+	return x.exploreAll(point, states, changed)
+}
+
+// exploreAll goes through the states of a point.
+func (x *explorer) exploreAll(point *crashPoint, states *CrashStates, changed []content) error {
 	x.result.Points++
 	x.result.Complete = x.result.Complete && states.Complete()
 	for i, v := range states.versions {

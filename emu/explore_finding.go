@@ -97,15 +97,17 @@ func (f CrashFinding) String() string {
 	return b.String()
 }
 
-// Log is the trace until the failure, with the lost lines pointed out.
+// Log is the trace until the failure, with the lost lines pointed out, or if there are none the
+// moment.
 func (f *CrashFinding) Log() *trace.Log {
 	l := f.Image.Trace()
+	title, _, _ := strings.Cut(f.Err.Error(), "\n")
 	for _, lost := range f.Lost {
 		o := slices.IndexFunc(l.Objects, func(o trace.Object) bool { return o.Name == lost.Object })
-		if o >= 0 {
-			title, _, _ := strings.Cut(f.Err.Error(), "\n")
-			l.Guilty = append(l.Guilty, trace.Guilty{Object: o, Off: lost.Off, Len: lost.Len, Seq: f.Point.Seq, Title: title, Text: lost.String()})
-		}
+		l.Guilty = append(l.Guilty, trace.Guilty{Object: o, Off: lost.Off, Len: lost.Len, Seq: f.Point.Seq, Title: title, Text: lost.String()})
+	}
+	if len(f.Lost) == 0 {
+		l.Guilty = append(l.Guilty, trace.Guilty{Object: -1, Seq: f.Point.Seq, Title: title, Text: f.String()})
 	}
 	return l
 }

@@ -1,5 +1,7 @@
 package emu_test
 
+import "slices"
+
 // The reference: a machine in the other sense of the word, which writes to its media piece by
 // piece, at any time, in any order that the rules leave, and is asked for everything that
 // could be there. A piece is what one operation wrote in one aligned word of 8 bytes; the state
@@ -10,10 +12,15 @@ package emu_test
 type refPiece struct {
 	step   int // of the operation that wrote it, or of the look that found it
 	word   uint64
-	bytes  map[uint64]byte // by offset; of what a look found those that differ
+	bytes  []refByte // of what a look found those that differ
 	nt     bool
 	g      int // that stored it non-temporally
 	atomic bool
+}
+
+type refByte struct {
+	off uint64
+	b   byte
 }
 
 // refState is which pieces of a unit are on the media.
@@ -27,6 +34,14 @@ type refUnit struct {
 	states map[refState]bool
 }
 
+// refLines are the lines of the random programs: two are neighbours, of one sector.
+var refLines = []uint64{0, 64, 4096}
+
+// refMemory is what they hold, one after the other.
+type refMemory [3 * 64]byte
+
+func (m *refMemory) at(off uint64) *byte { return &m[slices.Index(refLines, off&^63)*64+int(off%64)] }
+
 type refConfig struct {
 	rules    string // "adr", "eadr", "arm64", "page"
 	possible bool
@@ -35,8 +50,8 @@ type refConfig struct {
 type reference struct {
 	refConfig
 	step    int
-	visible map[uint64]byte // what loads see
-	known   map[uint64]byte // and what the machine knows of that
+	visible refMemory // what loads see
+	known   refMemory // and what the machine knows of that
 	units   map[uint64]*refUnit
 	flushed [2]map[uint64]refState // by goroutine and unit: what its next fence completes
 	loose   []uint64               // units with pieces of the last operation, under eADR
@@ -44,8 +59,7 @@ type reference struct {
 
 func newReference(c refConfig) *reference {
 	return &reference{
-		refConfig: c, visible: map[uint64]byte{}, known: map[uint64]byte{}, units: map[uint64]*refUnit{},
-		flushed: [2]map[uint64]refState{{}, {}},
+		refConfig: c, units: map[uint64]*refUnit{}, flushed: [2]map[uint64]refState{{}, {}},
 	}
 }
 
@@ -135,70 +149,60 @@ func (r *reference) do(o litmusOp) {
 
 func (r *reference) see(o litmusOp) {
 	for i, b := range o.data {
-		r.visible[o.off+uint64(i)] = b
+		*r.visible.at(o.off + uint64(i)) = b
 	}
 }
 
 // find is what a look at lines finds.
 func (r *reference) find(lines ...uint64) {
-	changed := map[uint64][]byte{}
+	var found []refPiece
 	for _, l := range lines {
-		for at := l; at < l+64; at++ {
-			if r.visible[at] != r.known[at] {
-				changed[l] = make([]byte, 64)
-			}
-		}
-	}
-	if len(changed) == 0 {
-		return
-	}
-	done := r.settle()
-	r.step++
-	for _, l := range refLines { // in their order, for nothing but to be the same each time
-		if changed[l] == nil {
-			continue
-		}
 		for w := l; w < l+64; w += 8 {
-			p := refPiece{step: r.step, word: w / 8, bytes: map[uint64]byte{}, atomic: true}
+			p := refPiece{step: r.step + 1, word: w / 8, atomic: true}
 			for at := w; at < w+8; at++ {
-				if r.visible[at] != r.known[at] {
-					p.bytes[at], r.known[at] = r.visible[at], r.visible[at]
+				if is := *r.visible.at(at); is != *r.known.at(at) {
+					p.bytes = append(p.bytes, refByte{at, is})
 				}
 			}
-			if len(p.bytes) > 0 {
-				r.add(p)
+			if p.bytes != nil {
+				found = append(found, p)
 			}
 		}
 	}
-	done()
+	if found != nil {
+		r.pieces(found)
+	}
 }
 
 // write is a store of data that the machine has made itself, in one line.
 func (r *reference) write(off uint64, data []byte, nt bool, g int) {
-	done := r.settle()
-	r.step++
-	pieces := map[uint64]refPiece{}
+	var stored []refPiece
 	for i, b := range data {
 		at := off + uint64(i)
-		p, ok := pieces[at/8]
-		if !ok {
-			p = refPiece{step: r.step, word: at / 8, bytes: map[uint64]byte{}, nt: nt, g: g, atomic: r.rules == "page"}
-			pieces[at/8] = p
+		if i == 0 || at%8 == 0 {
+			stored = append(stored, refPiece{step: r.step + 1, word: at / 8, nt: nt, g: g, atomic: r.rules == "page"})
 		}
-		p.bytes[at], r.known[at] = b, b
+		p := &stored[len(stored)-1]
+		p.bytes = append(p.bytes, refByte{at, b})
 	}
-	for w := off / 8; w <= (off+uint64(len(data))-1)/8; w++ {
-		r.add(pieces[w])
-	}
-	done()
+	r.pieces(stored)
 }
 
-func (r *reference) add(p refPiece) {
-	u := r.unit(p.word * 8)
-	u.pieces = append(u.pieces, p)
-	if r.rules == "eadr" && !p.nt {
-		r.loose = append(r.loose, r.unitOf(p.word*8))
+// pieces is what one operation wrote, or one look found, all of which is known then.
+func (r *reference) pieces(all []refPiece) {
+	done := r.settle()
+	r.step++
+	for _, p := range all {
+		u := r.unit(p.word * 8)
+		u.pieces = append(u.pieces, p)
+		if r.rules == "eadr" && !p.nt {
+			r.loose = append(r.loose, r.unitOf(p.word*8))
+		}
+		for _, b := range p.bytes {
+			*r.known.at(b.off) = b.b
+		}
 	}
+	done()
 }
 
 // settle ends the operation before. Under eADR a store of several words is one word after the
@@ -332,6 +336,24 @@ func (r *reference) mayPersist(u *refUnit, s refState, i int) bool {
 	return true
 }
 
+// content is what the lines of a unit hold, one after the other, with the pieces of s.
+func (u *refUnit) content(s refState, lines []uint64) string {
+	var m refMemory
+	for i, p := range u.pieces { // in the order in which they became visible
+		if s.has(i) {
+			for _, b := range p.bytes {
+				*m.at(b.off) = b.b
+			}
+		}
+	}
+	var content []byte
+	for _, l := range lines {
+		first := slices.Index(refLines, l) * 64
+		content = append(content, m[first:first+64]...)
+	}
+	return string(content)
+}
+
 // images are all contents of the lines that programs use, one after the other, if there
 // aren't more than limit.
 func (r *reference) images(limit int) map[string]bool {
@@ -340,21 +362,9 @@ func (r *reference) images(limit int) map[string]bool {
 		contents := map[string]bool{}
 		u := r.unit(group[0])
 		for s := range u.states {
-			at := map[uint64]byte{}
-			for i, p := range u.pieces { // in the order in which they became visible
-				if s.has(i) {
-					for off, b := range p.bytes {
-						at[off] = b
-					}
-				}
+			if contents[u.content(s, group)] = true; len(contents) > limit {
+				return nil
 			}
-			content := make([]byte, 0, 64*len(group))
-			for _, l := range group {
-				for off := l; off < l+64; off++ {
-					content = append(content, at[off])
-				}
-			}
-			contents[string(content)] = true
 		}
 		if len(images)*len(contents) > limit {
 			return nil
@@ -381,6 +391,3 @@ func (r *reference) byUnit() (groups [][]uint64) {
 	}
 	return groups
 }
-
-// refLines are the lines of the random programs: two are neighbours, of one sector.
-var refLines = []uint64{0, 64, 4096}

@@ -11,27 +11,17 @@ import (
 
 // durable is the content with what is on the media for certain alone.
 func (r *reference) durable() string {
-	content := make([]byte, 0, 64*len(refLines))
-	for _, l := range refLines {
-		u := r.unit(l)
+	content := ""
+	for _, group := range r.byUnit() {
+		u := r.unit(group[0])
 		all := refState{^uint64(0), ^uint64(0)}
 		for s := range u.states {
 			all[0] &= s[0]
 			all[1] &= s[1]
 		}
-		at := map[uint64]byte{}
-		for i, p := range u.pieces {
-			if all.has(i) {
-				for off, b := range p.bytes {
-					at[off] = b
-				}
-			}
-		}
-		for off := l; off < l+64; off++ {
-			content = append(content, at[off])
-		}
+		content += u.content(all, group)
 	}
-	return string(content)
+	return content
 }
 
 // booted is what the used lines hold on a machine that booted, which it ends.
@@ -45,6 +35,13 @@ func (r *rig) booted(t *testing.T, m *emu.Machine) string {
 	must(t, err)
 	defer func() { must(t, m.Munmap(at, rigSize)) }()
 	return r.content(platform.Bytes(at, rigSize))
+}
+
+func (r *rig) count(t *testing.T, possible bool) uint64 {
+	s, err := r.m.CrashStates(emu.CrashOptions{Possible: possible})
+	must(t, err)
+	defer s.Close()
+	return s.Count()
 }
 
 // inOrder is the contents of all states, in the order of All.
@@ -93,15 +90,16 @@ func TestLitmusStates(t *testing.T) {
 					slow.do(t, o)
 					ref.do(o)
 				}
+				ref.do(litmusOp{kind: opLook})
 				fail := func(format string, args ...any) {
 					t.Helper()
 					t.Errorf("seed %d, program %d: "+format+", after\n\t%s", append(append([]any{*litmusSeed, p}, args...), programText(program))...)
 				}
 				for _, possible := range []bool{true, false} { // what is proven ends the last operation
-					once := r.inOrder(t, possible)
-					if len(once) > 1<<10 {
+					if r.count(t, possible) > maxRandomImages {
 						continue
 					}
+					once := r.inOrder(t, possible)
 					if twice := r.inOrder(t, possible); !slices.Equal(once, twice) {
 						fail("possible %t: %d states, then %d, or in another order", possible, len(once), len(twice))
 					}

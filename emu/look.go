@@ -55,22 +55,27 @@ func (m *Machine) beginLocked() (*record, uint64) {
 
 // catchUp replays all that was recorded before. mu must be held.
 func (m *Machine) catchUp() {
+	upTo := m.gather()
+	if m.rec.exact {
+		m.applyStores(upTo)
+	}
+	if len(m.mem.seen) > 0 {
+		m.mem.observeSeen(m.mem.lastSeq + 2)
+	}
+}
+
+// gather empties the ring of all that was recorded before. In exact mode it's held then, and
+// upTo is the number up to which nothing more will come. mu must be held.
+func (m *Machine) gather() (upTo uint64) {
 	r := &m.rec
-	upTo := uint64(0)
 	if r.exact {
 		upTo = exact.Ticket()
 	}
 	for tail := r.tail.Load(); ; runtime.Gosched() {
 		m.emptyRing()
 		if r.head.Load() >= tail {
-			break
+			return upTo
 		}
-	}
-	if r.exact {
-		m.applyStores(upTo)
-	}
-	if len(m.mem.seen) > 0 {
-		m.mem.observeSeen(m.mem.lastSeq + 2)
 	}
 }
 
@@ -125,20 +130,36 @@ const maxLooks = 4
 // lookOnce looks at the pages that may have been written to, and says whether any had.
 func (m *Machine) lookOnce(only *object, x extent) bool {
 	found := false
-	for o, pages := range m.writtenPages(only, x) {
+	written, all := m.writtenPages(only, x)
+	for o, pages := range written {
 		for _, p := range pages {
 			for off := p.start; off < p.end; off += pageSize {
 				found = m.seePage(o, off) || found
 			}
 		}
 	}
+	for o, pages := range all {
+		past := false
+		for _, p := range cutExtents(pages, written[o]) {
+			for off := p.start; off < p.end; off += pageSize {
+				past = m.seePage(o, off) || past
+			}
+		}
+		if past {
+			found = true
+			m.mem.event(&trace.Event{
+				Seq: m.tick(), Kind: trace.Mark, Object: -1, Text: o.name + " was changed past the machine, by a system call or another mapping",
+			}, 0)
+		}
+	}
 	return found
 }
 
 // writtenPages lists the pages in [x.start, x.end) of each object, or of one, that may have
-// been written to since the last time. They count as looked at from then on.
-func (m *Machine) writtenPages(only *object, x extent) map[*object][]extent {
-	pages := map[*object][]extent{}
+// been written to since the last time, and for those that may have been changed past the
+// machine all pages. They count as looked at from then on.
+func (m *Machine) writtenPages(only *object, x extent) (pages, all map[*object][]extent) {
+	pages, all = map[*object][]extent{}, map[*object][]extent{}
 	take := func(o *object, p extent) {
 		if p.start = max(p.start, x.start); p.start < min(p.end, x.end) {
 			p.end = min(p.end, x.end)
@@ -152,18 +173,11 @@ func (m *Machine) writtenPages(only *object, x extent) map[*object][]extent {
 		}
 		if o.suspectAll || !complete && o.mapped {
 			o.suspectAll = o.suspectAll && x != everything
-			if xs, err := written(o.keeper); err == nil {
-				for _, p := range xs {
-					take(o, p)
-				}
+			for _, p := range m.dataPages(o) {
+				take(o, p)
 			}
-			// What was known to be there and isn't any more.
-			for _, n := range o.spans {
-				sp := m.mem.media.spans[n]
-				for i := range sp.pages {
-					take(o, extent{sp.off + i*pageSize, sp.off + (i+1)*pageSize})
-				}
-			}
+		} else if x == everything && m.changedPast(o, len(pages[o]) > 0) {
+			all[o] = m.dataPages(o)
 		}
 		for _, p := range o.suspects {
 			take(o, p)
@@ -173,7 +187,39 @@ func (m *Machine) writtenPages(only *object, x extent) map[*object][]extent {
 	for o, xs := range pages {
 		pages[o] = addExtents(xs, nil)
 	}
-	return pages
+	return pages, all
+}
+
+// dataPages are those that hold data, and those that did at the last look.
+func (m *Machine) dataPages(o *object) []extent {
+	xs, err := written(o.keeper)
+	if err != nil {
+		return nil
+	}
+	for _, n := range o.spans {
+		sp := m.mem.media.spans[n]
+		for i := range sp.pages {
+			xs = append(xs, extent{sp.off + i*pageSize, sp.off + (i+1)*pageSize})
+		}
+	}
+	return addExtents(xs, nil)
+}
+
+// pastCompared is how large an object may be that's compared as a whole though stores to it
+// explain that it has changed, in bytes of data.
+const pastCompared = 1 << 20
+
+// changedPast says whether o may have been changed past the machine since the last time. The
+// host counts a system call on a descriptor and the first store to a page alike as a change of
+// the file, so that of a large object that was stored to it can't be known.
+func (m *Machine) changedPast(o *object, stored bool) bool {
+	at, data, err := changeTime(o.keeper)
+	if err != nil {
+		return false
+	}
+	first, changed := o.changeTime == 0, at != o.changeTime
+	o.changeTime = at
+	return changed && (first || !stored) || (changed || recent(at)) && data <= pastCompared
 }
 
 // scanMappings calls take for the pages that were written to through the shared mappings.

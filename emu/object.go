@@ -39,6 +39,7 @@ type object struct {
 	mapped                bool               // at some time, shared
 	suspects              []extent           // what may have changed since the last look: pages, sorted and apart
 	suspectAll            bool               // all that holds data may have
+	changeTime            int64              // of the memfd at the last look; 0: there was none
 	parent                *object            // of a directory; the root's is itself
 	children              map[string]*object // of a directory
 	// allocated is what fallocate allocated and holds no data yet, or did when it

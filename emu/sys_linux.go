@@ -2,6 +2,7 @@ package emu
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,3 +48,17 @@ func hasSwap() bool {
 	var info unix.Sysinfo_t
 	return unix.Sysinfo(&info) != nil || info.Totalswap > 0
 }
+
+// changeTime is when the memfd fd was changed last, in nanoseconds, and how many bytes of memory
+// it takes.
+func changeTime(fd int) (at int64, data uint64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, 0, err
+	}
+	return st.Ctim.Nano(), uint64(st.Blocks) * 512, nil
+}
+
+// recent says whether something could change after this time that gets the same one: before
+// Linux 6.13 files know the time of the last tick, which is up to 10 ms.
+func recent(at int64) bool { return time.Since(time.Unix(0, at)) < 20*time.Millisecond }

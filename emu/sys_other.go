@@ -5,6 +5,7 @@ package emu
 import (
 	"errors"
 	"runtime"
+	"syscall"
 )
 
 // The emulated machine stands on memfds, which Linux alone has.
@@ -17,3 +18,7 @@ func allocatedBytes(int) (uint64, error) { return 0, errNotSupported }
 func dataExtent(int, uint64) (start, end uint64, err error) { return 0, 0, errNotSupported }
 
 func hasSwap() bool { return false }
+
+func changeTime(int) (int64, uint64, error) { return 0, 0, syscall.ENOSYS }
+
+func recent(int64) bool { return false }

@@ -187,7 +187,7 @@ var standardLibrary = sync.OnceValue(func() string {
 // of a program. Their own tests are programs.
 func isLibrary(function string) bool {
 	for _, p := range [...]string{
-		"pmemlab/emu.(*Machine).", "pmemlab/emu.(*recorder).", "pmemlab/emu.(*durability).", "pmemlab/pmem2.(*Map).",
+		"pmemlab/emu.(*Machine).", "pmemlab/emu.(*Run).", "pmemlab/emu.(*recorder).", "pmemlab/emu.(*durability).", "pmemlab/pmem2.(*Map).",
 		"pmemlab/pmem2.(*VMReservation).", "pmemlab/pmemset.(*", "runtime.", "testing.",
 	} {
 		if strings.HasPrefix(function, p) {
@@ -220,6 +220,12 @@ func (m *Machine) traceUpTo(seq uint64) *trace.Log {
 func (m *Machine) Mark(text string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mark(text)
+}
+
+// mark returns the number of the event. mu must be held.
+func (m *Machine) mark(text string) uint64 {
 	op := m.mem.op()
 	m.mem.event(&trace.Event{Seq: op.Seq, Kind: trace.Mark, G: op.G, Object: -1, Text: text}, op.Stack)
+	return op.Seq
 }

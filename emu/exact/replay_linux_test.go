@@ -141,3 +141,27 @@ func firstDifference(a, b []byte) int {
 	}
 	return -1
 }
+
+// TestAtomicsInOrder: the records of atomics are in the order of the operations.
+func TestAtomicsInOrder(t *testing.T) {
+	mem := watch(t, 4096)
+	const goroutines, times = 4, 50_000
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range times {
+				at[atomic.Uint64](mem, 64).Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	all := drain(t)
+	if len(all) != goroutines*times {
+		t.Fatalf("got %d records, want %d", len(all), goroutines*times)
+	}
+	for i, r := range all {
+		if got := binary.LittleEndian.Uint64(r.Data); got != uint64(i)+1 {
+			t.Fatalf("atomic %d: got %d, want %d", i, got, i+1)
+		}
+	}
+}

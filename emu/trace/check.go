@@ -49,8 +49,8 @@ func (l *Log) checkEvent(e *Event, first bool, last uint64) error {
 	switch {
 	case e.Kind == 0 || e.Kind > lastKind:
 		return fmt.Errorf("unknown kind %d", uint8(e.Kind))
-	case !first && e.Seq <= last:
-		return fmt.Errorf("seq is %d, the event before has %d: they must rise", e.Seq, last)
+	case !first && e.Seq < last:
+		return fmt.Errorf("seq is %d, the event before has %d: they must not fall", e.Seq, last)
 	case e.Object < -1 || e.Object >= len(l.Objects):
 		return fmt.Errorf("object is %d, allowed are -1 to %d", e.Object, len(l.Objects)-1)
 	case e.Kind.IsStore() && uint64(len(e.Data)) != e.Len:

@@ -79,7 +79,8 @@ func (f Frame) String() string { return fmt.Sprintf("%s:%d", f.File, f.Line) }
 
 // Event is one thing that happened.
 type Event struct {
-	// Seq orders events: a later one has a larger number. Numbers may be left out.
+	// Seq orders events: a later one has a larger number. Numbers may be left out. Changes that one
+	// look found have the same.
 	Seq  uint64
 	Kind Kind
 	// G is the goroutine; 0 is unknown, as of what a look finds.

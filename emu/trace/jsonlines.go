@@ -55,7 +55,7 @@ type jsonEvent struct {
 // U+FFFD where it isn't.
 //
 // The error is that of w, or says which event or object is like no machine's: an unknown
-// kind, numbers that don't rise, an object that the log doesn't have, data whose length isn't
+// kind, numbers that fall, an object that the log doesn't have, data whose length isn't
 // Len, more than 127 MiB of it. Nothing is written of a log that isn't valid.
 func (l *Log) WriteJSON(w io.Writer) error {
 	if err := l.check(); err != nil {

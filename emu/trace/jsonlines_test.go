@@ -95,7 +95,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		{head + `{"seq":1,"kind":"store","object":-1,"len":0}`, "line 2: object is -1, allowed are 0 and more"},
 		{head + `{"seq":1,"kind":"clwb","object":0,"off":9223372036854775807,"len":2}`, "line 2: offset 0x7fffffffffffffff and length 0x2 reach beyond"},
 		{head + `{"seq":1,"kind":"clwb","object":0,"off":2,"len":18446744073709551615}`, "line 2: offset 0x2 and length 0xffffffffffffffff reach beyond"},
-		{head + `{"seq":2,"kind":"fence"}` + "\n" + `{"seq":2,"kind":"fence"}`, "line 3: seq is 2, the event before has 2"},
+		{head + `{"seq":2,"kind":"fence"}` + "\n" + `{"seq":1,"kind":"fence"}`, "line 3: seq is 1, the event before has 2"},
 	} {
 		l, err := ReadJSON(strings.NewReader(row.in))
 		if err == nil || !strings.HasPrefix(err.Error(), "trace: "+row.want) || l != nil {
@@ -111,7 +111,7 @@ func TestWriteJSONRefuses(t *testing.T) {
 		want string
 	}{
 		{Log{Events: []Event{{Kind: 99, Object: -1}}}, "trace: event 0: unknown kind 99"},
-		{Log{Events: []Event{{Kind: Fence, Object: -1}, {Kind: Fence, Object: -1}}}, "trace: event 1: seq is 0, the event before has 0"},
+		{Log{Events: []Event{{Seq: 1, Kind: Fence, Object: -1}, {Kind: Fence, Object: -1}}}, "trace: event 1: seq is 0, the event before has 1"},
 		{Log{Events: []Event{{Kind: Fence}}}, "trace: event 0: object is 0, allowed are -1 to -1"},
 		{Log{Objects: one, Events: []Event{{Kind: Change, Len: 3, Data: []byte{1}}}}, "trace: event 0: a change of 3 bytes has data of 1 bytes"},
 		{Log{Objects: one, Guilty: []Guilty{{Object: 1}}}, "trace: guilty line 0: object is 1"},
