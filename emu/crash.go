@@ -104,6 +104,10 @@ type crashVersion struct {
 //	eADR, changed between two looks    as the looks found it                  any mix
 //	non-temporal stores                any word, until the fence              the same
 //
+// The machine's order is the one in which things were done: a store is visible to others at
+// once. States that need a processor's store buffer to hold one back while the same goroutine goes
+// on to flush another line, or to store in a non-temporal way, aren't among them.
+//
 // The error wraps ENODEV after Shutdown.
 func (m *Machine) CrashStates(o CrashOptions) (*CrashStates, error) {
 	s, err := m.snapshot(o.Possible)
@@ -169,10 +173,11 @@ func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
 		newer, restored := &boot.FileSystems[i], pages
 		for _, v := range slices.Backward(fs.versions) {
 			restored = withLost(restored, v.lost)
-			if len(v.lost) > 0 || !v.names.sameNames(newer) {
-				add(boot.withNames(i, v.names), restored)
+			names := v.before(newer)
+			if len(v.lost) > 0 || !names.sameNames(newer) {
+				add(boot.withNames(i, names), restored)
 			}
-			newer = v.names
+			newer = names
 		}
 	}
 	return s, nil

@@ -45,6 +45,55 @@
 // machine) is EBADF in every call: this machine has no such descriptor. The
 // processes of the machine are root: permission bits are kept, not checked.
 //
+// # Power failures
+//
+// The machine records each flush, fence, msync and copy that goes through its cache operations,
+// and knows of each cache line what is durable for certain and what may be. Stores of a
+// program are found by comparing memory, when their line is flushed and at looks.
+//
+//	err := m.Durable(b)                            // why b could be lost, if it could
+//	err = m.CommitPoint("balance", b)              // a finding if b isn't durable here
+//	for _, f := range m.Findings() { … }           // what the program does wrong: see package check
+//	booted, err := m.Crash(emu.CrashConfig{})      // a machine with what was durable
+//	states, err := m.CrashStates(emu.CrashOptions{})
+//	for image, err := range states.All() { … }     // all that a failure now could leave
+//	x, err := emu.Explore(workload, recovery, check, emu.ExploreOptions{Setup: setup, Test: t.Name()})
+//	for _, f := range x.Findings {
+//		t.Error(f)                             // what was lost, and the missing flush or fence
+//		files, err := f.SaveTo(dir)            // image, trace, page: Load boots from the image
+//	}
+//	err = m.Trace().WriteHTML(w, "all of it")      // also WriteJSON, WritePmemcheck
+//
+// Package [pmemlab/emu/match] has matchers for Gomega, and [pmemlab/emu/examples] whole programs
+// with their crash tests.
+//
+// States and findings are proven or possible. Proven ones follow from an order that was seen; possible
+// ones need one that nobody saw, and have to be asked for: [Machine.CrashStates] has the table. Exact mode
+// sees each compiled store in its order, and so proves more. It is a build of the same
+// program: see [pmemlab/emu/exact].
+//
+// Recoveries of [Explore] run in processes of their own, for which the test binary is executed
+// again for the one test: what the test does before the call, its seeds too, must be the same
+// each time, and in these processes an Explore that isn't the one they are for returns at once
+// and without findings. So a test that wants some is to have one Explore. With InProcess there are
+// none of these demands, and nothing that protects from a recovery that hangs or exits.
+//
+// What the model leaves out:
+//
+//   - Stores through mappings that weren't made by the machine (a descriptor that was
+//     given to somebody else's mmap), and system calls on a descriptor: looks adopt what they changed
+//     where the host tells that something did, in an unknown order.
+//   - A page that was written to and given back with MADV_DONTNEED between two looks, which the
+//     kernel doesn't tell. What it swaps out by itself is compared.
+//   - Locked instructions and atomics aren't fences here, though they order CLWB on x86: there are
+//     more images than the processor leaves, never fewer.
+//   - CLFLUSH is Intel's. AMD's older manuals order it by MFENCE alone.
+//   - At a line's flush only that line is compared: the order of stores to others since the last
+//     look isn't known, except in exact mode.
+//   - The trace holds the newest events, [Config.TraceEvents] of them, and says how many it dropped.
+//
+// # Where it runs
+//
 // The package needs /proc and Linux; elsewhere it compiles, and whatever is added to
 // a machine says that it isn't supported.
 package emu

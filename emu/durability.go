@@ -51,7 +51,6 @@ type ranged struct {
 	stack uint32
 	start uintptr
 	total uint64
-	dirty bool // a line of it was
 }
 
 func newDurability(m *Machine) *durability {

@@ -194,7 +194,9 @@ func (m *Machine) writeFile(o *object, fd int, p []byte, off int64) (int, error)
 			}
 		}
 	}
-	o.fs.journal()
+	if at+uint64(len(p)) > o.lastSize() {
+		o.fs.journal().changes(o)
+	}
 	return m.writeSeen(o, fd, p, off, at)
 }
 
@@ -251,7 +253,7 @@ func (m *Machine) Ftruncate(fd int, size int64) error {
 
 // resize sets the size of the file o by its descriptor fd. mu must be held.
 func (m *Machine) resize(o *object, fd int, size int64) error {
-	o.fs.journal()
+	o.fs.journal().changes(o)
 	if err := m.host.Ftruncate(fd, size); err != nil {
 		return err
 	}
@@ -304,7 +306,7 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 				}
 			}
 		}
-		o.journal()
+		o.fs.journal().changes(o)
 		if err := m.host.Fallocate(fd, mode, off, length); err != nil {
 			return err
 		}
@@ -315,7 +317,7 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 	if err := m.makeRoom(o, pages); err != nil {
 		return err
 	}
-	o.journal()
+	o.fs.journal().changes(o)
 	st, err := m.host.Fstat(fd)
 	if err == nil && mode == 0 && off+length > st.Size {
 		err = m.host.Ftruncate(fd, off+length)

@@ -211,11 +211,11 @@ func (fs *FileSystem) mkdir(name string) error {
 	} else if err != syscall.ENOENT {
 		return err
 	}
-	fs.journal()
 	o, err := fs.newInode(classDirectory, fs.Path(name), 0o755)
 	if err != nil {
 		return errnoOf(err)
 	}
+	fs.journal().creates(o)
 	o.parent = dir
 	dir.children[last] = o
 	return nil
@@ -247,7 +247,7 @@ func (fs *FileSystem) unlink(dir *object, name string, o *object) error {
 	if o.appendOnly || o.immutable {
 		return syscall.EPERM
 	}
-	fs.journal()
+	fs.journal().removes(o, dir, name)
 	delete(dir.children, name)
 	o.linked = false
 	fs.m.release(o)
@@ -289,7 +289,7 @@ func (fs *FileSystem) change(name string, set func(*object)) error {
 	return fs.do("chattr", name, func() error {
 		o, err := fs.find(name)
 		if err == nil {
-			fs.journal()
+			fs.journal().changes(o)
 			set(o)
 		}
 		return err

@@ -155,10 +155,10 @@ func (fs *FileSystem) open(name string, flags int, mode uint32) (int, error) {
 	}
 	o, err := fs.child(dir, last)
 	if err == syscall.ENOENT && create {
-		fs.journal()
 		if o, err = fs.newInode(classRegular, fs.Path(name), mode&^umask()); err != nil {
 			return -1, errnoOf(err)
 		}
+		fs.journal().creates(o)
 		dir.children[last] = o
 		fd, err := fs.m.openObject(o, flags)
 		if err != nil {

@@ -102,9 +102,6 @@ func TestLitmus(t *testing.T) {
 
 // check runs the row on m, whose states are to be want.
 func (l litmus) check(t *testing.T, m litmusMachine, r *rig, want string, first bool) {
-	if l.skip != "" {
-		t.Skip(l.skip)
-	}
 	if m.again && !l.quick() {
 		return
 	}

@@ -88,7 +88,7 @@ func newRig(t testing.TB, cfg emu.Config, on backing) *rig {
 		r.path, r.mp = dax.Path(), mp
 	} else {
 		fs := m.AddFS(emu.FS{Size: 16 << 20, DAX: on != onPages, VirtioPmem: on == onVirtio})
-		r.path, r.mp = fs.Path("f"), mapFile(t, m, fs, "f", rigSize)
+		r.path, r.mp = fs.Path("f"), mapFile(t, m, fs, rigSize)
 	}
 	if on == onPages {
 		r.g = platform.GranularityPage
@@ -123,10 +123,10 @@ func newRig(t testing.TB, cfg emu.Config, on backing) *rig {
 	return r
 }
 
-// mapFile maps all of a new file, whose name and size are durable.
-func mapFile(t testing.TB, m *emu.Machine, fs *emu.FileSystem, name string, size uint64) *pmem2.Map {
+// mapFile maps all of the new file f, whose name and size are durable.
+func mapFile(t testing.TB, m *emu.Machine, fs *emu.FileSystem, size uint64) *pmem2.Map {
 	t.Helper()
-	f, err := fs.Create(name, size)
+	f, err := fs.Create("f", size)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,15 +68,15 @@ func wantStates(t *testing.T, when string, got map[string]bool, want ...string) 
 	}
 }
 
-// small is a file of a page or few, opened, with its mapping.
+// small is the file f, of a page, opened, with its mapping.
 type small struct {
 	f  *emu.File
 	mp *pmem2.Map
 }
 
-func mapSmall(t *testing.T, m *emu.Machine, fs *emu.FileSystem, name string, size uint64, sharing pmem2.Sharing) small {
+func mapSmall(t *testing.T, m *emu.Machine, fs *emu.FileSystem, sharing pmem2.Sharing) small {
 	t.Helper()
-	f, err := fs.Create(name, size)
+	f, err := fs.Create("f", 4096)
 	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	s := small{f, mapOpen(t, m, f, sharing)}
@@ -88,7 +88,7 @@ func mapSmall(t *testing.T, m *emu.Machine, fs *emu.FileSystem, name string, siz
 func TestLitmusTmpfs(t *testing.T) {
 	m := newMachine(t, emu.Config{})
 	fs := m.AddFS(emu.FS{Size: 1 << 20, Type: emu.Tmpfs})
-	s := mapSmall(t, m, fs, "f", 4096, pmem2.Shared)
+	s := mapSmall(t, m, fs, pmem2.Shared)
 	s.mp.Bytes()[0] = 1
 	must(t, s.mp.Persist(s.mp.Bytes()[:1]))
 	must(t, m.Fsync(s.f.FD()))
@@ -106,7 +106,7 @@ func TestLitmusPrivate(t *testing.T) {
 	for _, dax := range []bool{true, false} {
 		m := newMachine(t, emu.Config{})
 		fs := m.AddFS(emu.FS{Size: 1 << 20, DAX: dax})
-		s := mapSmall(t, m, fs, "f", 4096, pmem2.Private)
+		s := mapSmall(t, m, fs, pmem2.Private)
 		must(t, m.Fsync(s.f.FD()))
 		b := s.mp.Bytes()
 		ops := m.CacheOps(platform.GranularityCacheLine)
@@ -277,6 +277,85 @@ func TestLitmusUnsafeShutdown(t *testing.T) {
 					t.Errorf("dirty shutdowns of %s: got %s, want %d", dimm, got, c.counted)
 				}
 			}
+		})
+	}
+}
+
+// Objects are independent, as lines are: also device DAX, a file with DAX and one in the page cache.
+func TestLitmusObjects(t *testing.T) {
+	m := newMachine(t, emu.Config{})
+	dax, mp := mapDax(t, m, 2<<20)
+	defer mp.Delete()
+	direct, cached := m.AddFS(emu.FS{Size: 1 << 20, DAX: true}), m.AddFS(emu.FS{Size: 1 << 20})
+	mappings := []*pmem2.Map{mp, mapFile(t, m, direct, 4096), mapFile(t, m, cached, 4096)}
+	paths := []string{dax.Path(), direct.Path("f"), cached.Path("f")}
+	defer mappings[1].Delete()
+	defer mappings[2].Delete()
+	states := func(when string, want ...string) {
+		t.Helper()
+		s, err := m.CrashStates(emu.CrashOptions{})
+		must(t, err)
+		got := map[string]bool{}
+		for img, err := range s.All() {
+			must(t, err)
+			text := ""
+			for _, path := range paths {
+				b, err := img.Bytes(path)
+				must(t, err)
+				text += strconv.Itoa(int(b[0]))
+			}
+			got[text] = true
+		}
+		must(t, s.Close())
+		wantStates(t, when, got, want...)
+	}
+	for _, mp := range mappings {
+		mp.Bytes()[0] = 1
+	}
+	states("stored", "000", "001", "010", "011", "100", "101", "110", "111")
+	for i, want := range [][]string{{"100", "101", "110", "111"}, {"110", "111"}, {"111"}} {
+		must(t, mappings[i].Persist(mappings[i].Bytes()[:1]))
+		states("persisted "+paths[i], want...)
+	}
+}
+
+// What was stored through a mapping is neither lost nor durable when the mapping goes, and counts
+// through another one of the same bytes.
+func TestLitmusMappings(t *testing.T) {
+	for _, kind := range []struct {
+		name string
+		cfg  emu.Config
+		fs   emu.FS
+	}{
+		{"DAX", emu.Config{}, emu.FS{Size: 1 << 20, DAX: true}},
+		{"DAX, no PAGEMAP_SCAN", emu.Config{NoPageScan: true}, emu.FS{Size: 1 << 20, DAX: true}},
+		{"page cache", emu.Config{}, emu.FS{Size: 1 << 20}},
+		{"page cache, no PAGEMAP_SCAN", emu.Config{NoPageScan: true}, emu.FS{Size: 1 << 20}},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			m := newMachine(t, kind.cfg)
+			fs := m.AddFS(kind.fs)
+			first := mapFile(t, m, fs, 4096)
+			f, err := fs.Open("f", platform.ORdwr, 0)
+			must(t, err)
+			defer f.Close()
+			first.Bytes()[0] = 1
+			must(t, first.Delete())
+			states := func(when string, want ...string) {
+				t.Helper()
+				wantStates(t, when, describe(t, m, fs.Path("f"), emu.CrashOptions{}), want...)
+			}
+			states("unmapped", "1:0", "1:1")
+			second, third := mapOpen(t, m, f, pmem2.Shared), mapOpen(t, m, f, pmem2.Shared)
+			defer second.Delete()
+			states("mapped again", "1:0", "1:1")
+			must(t, third.Persist(third.Bytes()[:1]))
+			states("persisted there", "1:1")
+			second.Bytes()[0] = 2
+			states("stored once more", "1:1", "1:2")
+			must(t, third.Persist(third.Bytes()[:1]))
+			must(t, third.Delete())
+			states("persisted through the other", "1:2")
 		})
 	}
 }

@@ -36,10 +36,6 @@ const (
 	unseen     = "what nobody saw is possible, not proven: doc of CrashStates"
 )
 
-// clflushNT is why what is proven of a CLFLUSH after a non-temporal store of the same goroutine is
-// left out.
-const clflushNT = "a line whose only proven content isn't on the media yet is missing in the states"
-
 type litmus struct {
 	name, program, order string
 	// The proven states on each machine; "": not run, "same": as on the one before.
@@ -55,7 +51,6 @@ type litmus struct {
 	copied, plain bool
 	on            backing
 	source        string
-	skip          string // why it isn't run
 }
 
 var litmusTests = []litmus{
@@ -123,8 +118,7 @@ var litmusTests = []litmus{
 	{name: "N8: a line with both", program: "NT A; A2=2; SF; B", order: "A A2 B", x86: "000 010 100 110 020 120 111 121",
 		eadr: "000 010 100 110 020 120 121", source: streaming},
 	// The SDM has no write pass a CLFLUSH, the Optimization manual has these stores unordered.
-	{name: "N9: CLFLUSH", program: "NT A; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "all", source: "Intel SDM vol. 3 against " + streaming,
-		skip: clflushNT},
+	{name: "N9: CLFLUSH", program: "NT A; FL A; B", order: "A B", x86: "00 10 11", eadr: "same", possible: "all", source: "Intel SDM vol. 3 against " + streaming},
 	{name: "N10: CLFLUSH of another line", program: "NT A; FL B; C", order: "A C", x86: "all", eadr: "all", source: streaming},
 	{name: "N11: CLFLUSH elsewhere", program: "NT A; F | F?; FL A; B", order: "A B", x86: "all", eadr: "all", source: "AMD64 APM vol. 3 (2005): a CLFLUSH empties the buffers of its own processor"},
 	{name: "N12: CLWB is no fence", program: "NT A; FO A; B", order: "A B", x86: "all", eadr: "all", source: streaming},

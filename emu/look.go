@@ -3,7 +3,6 @@ package emu
 import (
 	"errors"
 	"runtime"
-	"slices"
 	"syscall"
 
 	"pmemlab/emu/exact"
@@ -397,17 +396,4 @@ func (m *Machine) readPage(o *object, off uint64, page *[pageSize]byte) bool {
 	}
 	clear(page[n:])
 	return true
-}
-
-// sortedObjects are the objects that a power failure spares, in the order in which they
-// were made.
-func (m *Machine) sortedObjects() []*object {
-	var all []*object
-	for _, o := range m.objects {
-		if o.kept() != keptNot && o.linked {
-			all = append(all, o)
-		}
-	}
-	slices.SortFunc(all, func(a, b *object) int { return a.number - b.number })
-	return all
 }

@@ -312,7 +312,11 @@ func (b *block) cells(cells []cell, r reading) ([]cell, bool) {
 	}
 	cuts := b.cuts(r)
 	if len(cuts) == 1 && len(b.now) == lineWords {
-		return appendProduct(cells, b.off, b.now, 0, product(cuts[0], words)), all
+		n := len(cells)
+		if cells = appendProduct(cells, b.off, b.now, 0, product(cuts[0], words)); len(cells) == n {
+			cells = b.appendCertain(cells)
+		}
+		return cells, all
 	}
 
 	list := lister{seen: map[string]struct{}{}}
@@ -339,9 +343,20 @@ func (b *block) cells(cells []cell, r reading) ([]cell, bool) {
 		list.add(content)
 	}
 	if len(list.contents) == 1 {
-		return cells, all
+		return b.appendCertain(cells), all
 	}
 	return append(cells, cell{off: b.off, count: uint64(len(list.contents)), list: list.contents}), all
+}
+
+// appendCertain appends a cell with what is visible as its only content, if the media don't
+// have that: non-temporal stores whose durability is proven, but not certain.
+func (b *block) appendCertain(cells []cell) []cell {
+	if slices.Equal(b.now, b.floor) {
+		return cells
+	}
+	content := make([]byte, len(b.now)*wordSize)
+	putWords(content, b.now)
+	return append(cells, cell{off: b.off, count: 1, list: [][]byte{content}})
 }
 
 // appendProduct appends a cell whose words are independent of each other. Words of vs

@@ -144,9 +144,23 @@ func (s *Images) All(set Setter) iter.Seq[[]Choice] {
 
 // Apply has set make the image of choices, cells not named being at their newest.
 func (s *Images) Apply(choices []Choice, set Setter) {
-	w := s.walk(set)
+	var scratch []byte
+	put := func(c Choice) {
+		cell := &s.cells[c.Cell]
+		if cell.list == nil && scratch == nil {
+			scratch = make([]byte, sectorSize)
+		}
+		set(cell.off, cell.content(c.Version, scratch))
+	}
+	for i := range s.cells {
+		c := Choice{Cell: i}
+		if len(choices) > 0 && choices[0].Cell == i { // All and Sample yield them in order
+			c, choices = choices[0], choices[1:]
+		}
+		put(c)
+	}
 	for _, c := range choices {
-		w.put(c.Cell, c.Version)
+		put(c)
 	}
 }
 
