@@ -119,7 +119,7 @@ func (l litmus) check(t *testing.T, m litmusMachine, r *rig, want string, first 
 	switch {
 	case l.copied:
 		hows = hows[1:]
-	case l.plain || strings.Contains(l.program, "look") || m.again || testing.Short() || !l.storesWords():
+	case l.plain || strings.Contains(l.program, "look") || m.again || testing.Short() || raceEnabled || !l.storesWords():
 		hows = hows[:1]
 	}
 	for _, copies := range hows {

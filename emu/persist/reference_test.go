@@ -304,7 +304,7 @@ var models = []Model{X86, X86EADR, Arm64, PageCache}
 // programs of two goroutines, with those of the reference.
 func TestReference(t *testing.T) {
 	programs := 5000
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		programs = 500
 	}
 	for _, model := range models {
