@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"sync"
 	"testing"
 
 	"pmemlab/pmem2/platform"
@@ -40,10 +41,19 @@ func errOf[T any](_ T, err error) error { return err }
 // descriptors is how many the process has.
 func descriptors(t testing.TB) int {
 	t.Helper()
+	startPoller()
 	names, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
 	return len(names)
 }
+
+// startPoller has the runtime open the descriptors that it polls with.
+var startPoller = sync.OnceFunc(func() {
+	if r, w, err := os.Pipe(); err == nil {
+		_ = r.Close()
+		_ = w.Close()
+	}
+})
 
 // asJSON is the blueprint after a way through JSON.
 func asJSON(t testing.TB, b *blueprint) (*blueprint, []byte) {

@@ -40,7 +40,9 @@ type durability struct {
 	lastSeq uint64         // of the event that was applied last
 	before  [lineSize]byte // of the line in hand
 	// seen are the pages that the records replayed last have found, one look's.
-	seen []persist.Change
+	seen  []*seenPage
+	spare []*seenPage    // to be used again
+	page  [pageSize]byte // see known
 	// hit is the mapping that was found last; maps change with hitGone called.
 	hit      vma.Entry[mapping]
 	hitValid bool
@@ -176,7 +178,7 @@ func (d *durability) apply(rec *record) {
 	op.Stack = run.stack
 	switch rec.kind {
 	case recPage:
-		d.seen = append(d.seen, persist.Change{Off: rec.page.place, Data: rec.page.data[:]})
+		d.seen = append(d.seen, rec.page)
 	case recFence:
 		d.fence(op)
 	case recOutside:
@@ -407,21 +409,42 @@ func (d *durability) copied(mem *persist.Memory, rec *record, op check.Op, off u
 	}
 }
 
+// known is what a page, which begins at place, is known to hold: good until the next call.
+func (d *durability) known(mem *persist.Memory, place uint64) []byte {
+	d.media.Read(place, d.page[:])
+	mem.Overlay(place, d.page[:])
+	return d.page[:]
+}
+
+// newSeen is room for a page that a look has found.
+func (d *durability) newSeen() *seenPage {
+	n := len(d.spare)
+	if n == 0 {
+		return &seenPage{}
+	}
+	s := d.spare[n-1]
+	d.spare = d.spare[:n-1]
+	return s
+}
+
 // observeSeen tells the model what a look has found.
 func (d *durability) observeSeen(seq uint64) {
 	var lines, sectors []persist.Change
 	for _, c := range d.seen {
-		o, _ := d.media.at(c.Off)
+		o, _ := d.media.at(c.place)
 		mem := d.memory(o)
-		known := make([]byte, len(c.Data))
-		mem.Visible(c.Off, known)
-		for i := uint64(0); i < uint64(len(known)); i += sectorSize {
-			was, is := known[i:i+sectorSize], c.Data[i:i+sectorSize]
-			if bytes.Equal(was, is) {
+		unit := uint64(lineSize)
+		if mem == d.sectors {
+			unit = sectorSize
+		}
+		known := d.known(mem, c.place)
+		for i := uint64(0); i < pageSize; i += unit {
+			was, is := known[i:i+unit], c.data[i:i+unit]
+			if string(was) == string(is) {
 				continue
 			}
-			d.changed(check.Op{Seq: seq + 1}, c.Off+i, was, is, o)
-			change := persist.Change{Off: c.Off + i, Data: is}
+			d.changed(check.Op{Seq: seq + 1}, c.place+i, was, is, o)
+			change := persist.Change{Off: c.place + i, Data: is}
 			if mem == d.lines {
 				lines = append(lines, change)
 				d.foundStore(o)
@@ -430,14 +453,22 @@ func (d *durability) observeSeen(seq uint64) {
 			}
 		}
 	}
-	d.seen = d.seen[:0]
 	if len(lines) > 0 {
 		d.lines.Observe(lines...)
 	}
 	if len(sectors) > 0 {
 		d.sectors.Observe(sectors...)
 	}
+	d.spare = append(d.spare, d.seen...) // Observe has copied what it needs
+	d.seen = d.seen[:0]
+	if len(d.spare) > maxSpareSeen {
+		clear(d.spare[maxSpareSeen:])
+		d.spare = d.spare[:maxSpareSeen]
+	}
 }
+
+// maxSpareSeen is how many pages are kept to be used again.
+const maxSpareSeen = 256
 
 // stackTable gives callers short names.
 type stackTable struct {

@@ -2,6 +2,7 @@ package emu_test
 
 import (
 	"errors"
+	"fmt"
 	"html"
 	"os"
 	"os/exec"
@@ -65,7 +66,7 @@ func bootSaved(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("recovered: %v; lost %v", checkGreeting(m), img.Lost())
+	t.Logf("recovered: %v; lost %v; %d events", checkGreeting(m), img.Lost(), len(img.Trace().Events))
 	if err := m.Shutdown(); err != nil {
 		t.Error(err)
 	}
@@ -101,7 +102,7 @@ func TestSaveFinding(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestSaveFinding$", "-test.v")
 	cmd.Env = append(os.Environ(), savedImage+"="+files.Image)
 	out, err := cmd.CombinedOutput()
-	want := "recovered: the flag is <set>, the text isn't there; lost [line 0x40 of /dev/dax0.0]"
+	want := fmt.Sprintf("recovered: the flag is <set>, the text isn't there; lost [line 0x40 of /dev/dax0.0]; %d events", len(f.Image.Trace().Events))
 	if err != nil || !strings.Contains(string(out), want) {
 		t.Errorf("another process: got %v\n%s\nwant %q", err, out, want)
 	}
@@ -246,6 +247,10 @@ func TestSaveFindings(t *testing.T) {
 	}
 	if _, err := m.SaveFindings(t.TempDir(), nil); err != nil {
 		t.Errorf("no findings: %v", err)
+	}
+	dir = t.TempDir()
+	if files, err := m.SaveFindings(dir, []emu.Finding{{Off: 1 << 63, Len: 1}}); err == nil || files != (emu.SavedFiles{}) || len(folder(t, dir)) > 0 {
+		t.Errorf("a finding that no log can hold: got %v, %v, files %q, want an error and none", files, err, folder(t, dir))
 	}
 	if err := errors.Join(p.Delete(), m.Shutdown()); err != nil {
 		t.Error(err)

@@ -33,11 +33,7 @@ func (m *Machine) Close(fd int) error {
 
 // Fstat is fstat(2): the object's type, numbers and size on this machine.
 func (m *Machine) Fstat(fd int) (platform.Stat, error) {
-	o, through, err := m.lookup(fd)
-	if err != nil {
-		return platform.Stat{}, err
-	}
-	st, err := m.host.Fstat(fd)
+	o, st, through, err := m.lookupStat(fd)
 	if through || err != nil {
 		return st, err
 	}

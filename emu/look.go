@@ -27,6 +27,8 @@ type watching struct {
 	tried   bool
 	armed   []extent // addresses whose written pages the scanner tells: sorted and apart
 	swap    bool     // the host has swap space
+	// Room for a page that is read, twice.
+	page, again [pageSize]byte
 	// off: looks compare everything, by order of the configuration.
 	off bool
 }
@@ -358,27 +360,26 @@ func (m *Machine) unwatch(addr uintptr, n uint64) {
 
 // seePage records what the page of o at off holds, and says whether that's news.
 func (m *Machine) seePage(o *object, off uint64) bool {
-	var page, again [pageSize]byte
-	if !m.readPage(o, off, &page) {
+	page, again := &m.watch.page, &m.watch.again
+	if !m.readPage(o, off, page) {
 		return false
 	}
 	place := m.mem.media.place(o, off)
-	mem := m.mem.memory(o)
-	var known [pageSize]byte
-	mem.Visible(place, known[:])
 	// If someone writes after this the page counts as written again.
-	if known == page && m.rec.tail.Load() == m.rec.head.Load() {
+	if string(m.mem.known(m.mem.memory(o), place)) == string(page[:]) && m.rec.tail.Load() == m.rec.head.Load() {
 		return false
 	}
 	for {
 		rec, t := m.beginLocked()
-		m.readPage(o, off, &again) // after its place was taken, as of lines
-		if again == page {
-			rec.kind, rec.page, rec.first, rec.g = recPage, &seenPage{place, page}, false, 0
+		m.readPage(o, off, again) // after its place was taken, as of lines
+		if *again == *page {
+			seen := m.mem.newSeen()
+			seen.place, seen.data = place, *page
+			rec.kind, rec.page, rec.first, rec.g = recPage, seen, false, 0
 			publish(&rec.ready, t)
 			return true
 		}
-		page = again
+		*page = *again
 		rec.kind = recNothing
 		publish(&rec.ready, t)
 	}

@@ -75,7 +75,7 @@ type Machine struct {
 	mounts    []*FileSystem
 	fds       map[int]*object   // as opened by the machine: what is closed elsewhere stays
 	maps      *vma.Map[mapping] // what was mapped through the machine
-	vacated   extent            // the addresses of what was unmapped last
+	vacated   extent            // the addresses of what was unmapped last, of a stage
 	regions   []*region         // by number
 	bad       map[*region]*regionBad
 	nmems     []string // sysfs path of each NVDIMM, by number

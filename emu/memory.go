@@ -158,7 +158,7 @@ func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (ui
 	}
 	asked := c.flags & (platform.MapFixed | platform.MapFixedNoreplace)
 	if c.addr < pageSize && asked == 0 { // no hint, or one that rounds to none
-		if place.vacant(o.congruence(), uint64(c.off), hostFlags) && !o.hasBad(mp.off, place.n) {
+		if m.mem.off && place.vacant(o.congruence(), uint64(c.off), hostFlags) && !o.hasBad(mp.off, place.n) {
 			want := uintptr(m.vacated.start)
 			at, err := m.host.Mmap(want, c.length, c.prot, hostFlags|platform.MapFixedNoreplace, fd, hostOff)
 			if err == nil && at == want {
@@ -484,7 +484,7 @@ func (m *Machine) Munmap(addr uintptr, length uint64) error {
 		return syscall.EINVAL
 	}
 	err := m.unmap(addr, n)
-	if err == nil {
+	if err == nil && m.mem.off {
 		m.vacated = addresses(addr, n)
 	}
 	return err

@@ -148,23 +148,28 @@ func (m *Machine) openObject(o *object, flags int) (int, error) {
 // lookup finds the object that fd refers to. through says that fd is none of the
 // machine's but one that every machine takes: a FIFO or socket.
 func (m *Machine) lookup(fd int) (o *object, through bool, err error) {
+	o, _, through, err = m.lookupStat(fd)
+	return o, through, err
+}
+
+// lookupStat is lookup, with what the host's fstat tells of fd.
+func (m *Machine) lookupStat(fd int) (o *object, st platform.Stat, through bool, err error) {
 	if fd < 0 || fd > math.MaxInt32 { // the host's kernel would look at 32 bits of it
-		return nil, false, syscall.EBADF
+		return nil, st, false, syscall.EBADF
 	}
-	st, err := m.host.Fstat(fd)
-	if err != nil {
-		return nil, false, err
+	if st, err = m.host.Fstat(fd); err != nil {
+		return nil, st, false, err
 	}
 	m.mu.Lock()
 	o = m.objects[memfdID{st.Dev, st.Ino}]
 	m.mu.Unlock()
 	if o != nil {
-		return o, false, nil
+		return o, st, false, nil
 	}
 	if t := st.Type(); t == platform.SIFIFO || t == platform.SIFSOCK {
-		return nil, true, nil
+		return nil, st, true, nil
 	}
-	return nil, false, syscall.EBADF
+	return nil, platform.Stat{}, false, syscall.EBADF
 }
 
 // File is an open object of a machine. Its descriptor is a real one of this process

@@ -63,8 +63,9 @@ const maxLinks = 40
 // walk finds the node of path, starting at dir. follow says whether a link in the
 // last place is followed. mu must be held.
 func (s *Sysfs) walk(dir *sysfsNode, path string, follow bool, links *int) (*sysfsNode, error) {
-	parts := strings.Split(path, "/")
-	for i, name := range parts {
+	for more := true; more; {
+		var name string
+		name, path, more = strings.Cut(path, "/")
 		if dir.fail != 0 {
 			return nil, dir.fail
 		}
@@ -82,8 +83,7 @@ func (s *Sysfs) walk(dir *sysfsNode, path string, follow bool, links *int) (*sys
 		if next == nil {
 			return nil, syscall.ENOENT
 		}
-		last := i == len(parts)-1
-		if next.kind == sysfsLink && (follow || !last) {
+		if next.kind == sysfsLink && (follow || more) {
 			if next.fail != 0 {
 				return nil, next.fail
 			}

@@ -280,7 +280,10 @@ func TestCrashFindings(t *testing.T) {
 func TestSaved(t *testing.T) {
 	broken, correct := explored(t, false, false), explored(t, true, false)
 	m, p := newMachine(t)
-	p.Bytes()[100] = 1
+	p.Bytes()[100], p.Bytes()[200] = 1, 1
+	if err := p.Flush(p.Bytes()[200:201]); err != nil { // a second finding
+		t.Fatal(err)
+	}
 	dir := filepath.Join(t.TempDir(), "findings")
 	to := match.SavedTo(dir)
 	t.Chdir(t.TempDir())

@@ -222,6 +222,12 @@ func (m *Memory) Visible(off uint64, p []byte) {
 	m.read(off, p, func(b *block) []uint64 { return b.now })
 }
 
+// Overlay puts what loads see in [off, off+len(p)), whole lines or sectors, and isn't durable
+// for certain, over p, which holds what the media do.
+func (m *Memory) Overlay(off uint64, p []byte) {
+	m.each(off, uint64(len(p)), func(b *block) { putWords(p[b.off-off:], b.now) })
+}
+
 // Durable reads what is durable at off for certain into p. All of memory read so is one
 // of the possible images.
 func (m *Memory) Durable(off uint64, p []byte) {
