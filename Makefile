@@ -57,6 +57,12 @@ bench-c: ## Only the comparison with C and the bare instructions, about 4 minute
 bench-check: override BENCH += -check
 bench-check: bench-c ## The same, failing if a row is behind C and not at the limit.
 
+# BENCH: bin/bench crash -help prints the flags.
+.PHONY: bench-crash
+bench-crash: ## Measure what the emulated machine's memory of power failures costs; write reports/bench-crash.json.
+	@CGO_ENABLED=0 $(GO) build -o bin/bench ./ci/bench
+	@./bin/bench crash -text reports/bench-crash.txt -json reports/bench-crash.json $(BENCH)
+
 CROSS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64
 
 .PHONY: cross

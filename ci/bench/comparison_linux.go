@@ -251,7 +251,10 @@ func measureRow(w workers, p plan, pairs int, order *rand.Rand) (got [kinds][]fl
 }
 
 // machine says what was measured on.
-func machine(p programs) string {
+func machine(p programs) string { return hostText() + ", libpmem2 " + p.version }
+
+// hostText is the CPU, the kernel and the version of Go.
+func hostText() string {
 	model := runtime.GOARCH
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(info)) {
@@ -266,7 +269,7 @@ func machine(p programs) string {
 	if unix.Uname(&uts) == nil {
 		kernel = unix.ByteSliceToString(uts.Release[:])
 	}
-	return fmt.Sprintf("%s, %d CPUs, Linux %s, %s, libpmem2 %s", model, runtime.NumCPU(), kernel, runtime.Version(), p.version)
+	return fmt.Sprintf("%s, %d CPUs, Linux %s, %s", model, runtime.NumCPU(), kernel, runtime.Version())
 }
 
 // conditions are the place of the measurement, and the settings of the environment that

@@ -14,10 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain makes this test program the Go worker if it is started as such.
+// TestMain makes this test program the Go worker if it is started as such, or a process for
+// recoveries.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == workerArg {
-		os.Exit(goWorker(os.Args[2:], os.Stdin, os.Stdout))
+	if os.Getenv("PMEMLAB_EXPLORE_WORKER") != "" || len(os.Args) > 1 && os.Args[1] == workerArg {
+		status, _ := special(os.Args[1:], os.Stdout, os.Stderr)
+		os.Exit(status)
 	}
 	os.Exit(m.Run())
 }

@@ -1,5 +1,6 @@
 // Bench measures pmem2 and the C library libpmem2 side by side, and both against the
-// bare instructions of the CPU.
+// bare instructions of the CPU. With "crash" as first argument it measures the emulated
+// machine instead: see crash.go.
 //
 // Three worker processes do the same operations: this program run again, with pmem2;
 // a C program linked with libpmem2; and a C program with loops of the raw instructions,
@@ -67,8 +68,8 @@ type options struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == workerArg {
-		os.Exit(goWorker(os.Args[2:], os.Stdin, os.Stdout))
+	if status, ok := special(os.Args[1:], os.Stdout, os.Stderr); ok {
+		os.Exit(status)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -21,6 +21,10 @@ func (r row) copies() bool { return r.verb == "memcpy" || r.verb == "memset" }
 // bytesText is a number of bytes in the largest unit that divides it.
 func bytesText(n uint64) string {
 	switch {
+	case n >= 1<<40 && n%(1<<40) == 0:
+		return fmt.Sprintf("%dTiB", n>>40)
+	case n >= 1<<30 && n%(1<<30) == 0:
+		return fmt.Sprintf("%dGiB", n>>30)
 	case n >= 1<<20 && n%(1<<20) == 0:
 		return fmt.Sprintf("%dMiB", n>>20)
 	case n >= 1<<10 && n%(1<<10) == 0:
