@@ -211,12 +211,15 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 	if rec.kind == recPersist && mem == d.lines {
 		if mem.Persist(op.G, off, &rec.line, &d.before) {
 			t := d.trace.add()
-			*t = traceEntry{
-				seq: op.Seq, g: op.G, addr: uint64(run.start), len: run.total, off: mp.off + uint64(run.start) - uint64(addr),
-				object: int32(d.trace.object(mp.obj)), stack: op.Stack, kind: rec.by.kind(), fenced: true, data: t.data,
+			t.seq, t.g, t.addr, t.len, t.off = op.Seq, op.G, uint64(run.start), run.total, mp.off+uint64(run.start)-uint64(addr)
+			t.object, t.stack, t.kind = int32(d.trace.object(mp.obj)), op.Stack, rec.by.kind()
+			t.noEffect, t.fenced, t.n = false, true, 0
+			if t.more != nil {
+				t.more = nil
 			}
-			if d.before != rec.line {
-				t.n, t.data = lineSize, rec.line
+			if !sameLine(&d.before, &rec.line) {
+				t.n = lineSize
+				copyLine(&t.data, &rec.line)
 				if d.m.rec.exact {
 					d.unexplained++
 				}

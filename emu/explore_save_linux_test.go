@@ -158,23 +158,24 @@ func TestSaveNames(t *testing.T) {
 			p := device(run.Machine)
 			b := p.Bytes()
 			b[0] = 1
-			p.Flush(b[:1])
-			b[64] = 1
-			p.Flush(b[64:65])
-			return errors.Join(p.Drain(), p.Delete())
+			run.Ack("too early")
+			err := p.Persist(b[:1])
+			b[0] = 2
+			run.Ack("again, elsewhere")
+			return errors.Join(err, p.Persist(b[:1]), p.Delete())
 		}, nil, func(c *emu.Crashed) error {
 			p := device(c.Machine)
 			defer p.Delete()
-			if b := p.Bytes(); b[0] == 0 || b[64] == 0 {
-				return errors.New("lost")
+			if got := int(p.Bytes()[0]); got < len(c.Acks) {
+				return fmt.Errorf("got %d, want %d", got, len(c.Acks))
 			}
 			return nil
 		}, emu.ExploreOptions{Setup: addDevice, InProcess: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n = len(x.Findings); n < 2 {
-			t.Fatalf("got %d findings, want 2 or more: %v", n, x.Findings)
+		if n = len(x.Findings); n != 2 {
+			t.Fatalf("got %d findings, want 2, of one line in two places: %v", n, x.Findings)
 		}
 		for i := range x.Findings {
 			files, err := x.Findings[i].SaveTo(dir)
@@ -209,16 +210,16 @@ func TestSaveErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Something is in the way of the page: the others are written.
-	if err := errors.Join(os.Remove(files.Page), os.Remove(files.Image), os.Mkdir(files.Page, 0o700)); err != nil {
+	// Something is in the way of the image: the others are written.
+	if err := errors.Join(os.Remove(files.Page), os.Remove(files.Image), os.Mkdir(files.Image, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	again, err := f.SaveTo("there")
-	if err == nil || !strings.Contains(err.Error(), files.Page) || again.Page != "" || again.Image != files.Image {
-		t.Errorf("without a page: got %v, %v, want an error about %s", again, err, files.Page)
+	if err == nil || !strings.Contains(err.Error(), files.Image) || again.Image != "" || again.Page != files.Page {
+		t.Errorf("without an image: got %v, %v, want an error about %s", again, err, files.Image)
 	}
-	if textOf(t, again.Image) == "" {
-		t.Error("the image is empty")
+	if textOf(t, files.Page) == "" {
+		t.Error("the page is empty")
 	}
 }
 
