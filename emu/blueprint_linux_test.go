@@ -12,8 +12,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"sync"
+	"syscall"
 	"testing"
 
 	"pmemlab/pmem2/platform"

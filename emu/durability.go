@@ -46,6 +46,7 @@ type durability struct {
 	// hit is the mapping that was found last; maps change with hitGone called.
 	hit      vma.Entry[mapping]
 	hitValid bool
+	short    hitLines
 }
 
 // ranged is an operation on a range: the callers and what was asked for.
@@ -57,7 +58,7 @@ type ranged struct {
 
 func newDurability(m *Machine) *durability {
 	d := &durability{m: m, running: map[int64]ranged{}}
-	d.media.lastKey = noPage
+	d.media.lastKey, d.short.place = noPage, noPage
 	d.lines = persist.New(d.model(), &d.media)
 	d.sectors = persist.New(persist.PageCache, &d.media)
 	d.checks = check.New(check.Config{EADR: m.eadr, Unit: lineSize})
@@ -130,6 +131,7 @@ func (d *durability) memory(o *object) *persist.Memory {
 func (d *durability) find(addr uintptr) (mp mapping, ok bool) {
 	if !d.hitValid || addr < d.hit.Addr || uint64(addr-d.hit.Addr) >= d.hit.Len {
 		d.hit, d.hitValid = d.m.maps.At(addr)
+		d.takeHit()
 		if !d.hitValid {
 			return mapping{}, false
 		}
@@ -162,6 +164,9 @@ func eventSeq(order uint64) uint64 { return 4*order + 2 }
 
 // apply does with the model what rec says happened.
 func (d *durability) apply(rec *record) {
+	if rec.kind == recPersist && rec.first && d.persistShort(rec) {
+		return
+	}
 	if len(d.seen) > 0 && rec.kind != recPage {
 		d.observeSeen(d.lastSeq + 2)
 	}

@@ -348,13 +348,20 @@ func (m *Memory) Pending(off, n uint64) bool {
 	return pending
 }
 
+// Idle says whether nothing waits: neither of the line at off, nor of what g has flushed or
+// stored non-temporally. A line that is changed, flushed by g and fenced by g then leaves nothing
+// to be known but what it holds, which may be written to the media at once.
+func (m *Memory) Idle(g int64, off uint64) bool {
+	return m.model != PageCache && len(m.inFlight) == 0 && (len(m.fences) == 0 || len(m.fences[g]) == 0) &&
+		(len(m.dirty) == 0 || m.blocks[off/lineSize] == nil)
+}
+
 // Persist is [Memory.Observe] of content, that of the line at off, with a Flush of the line
 // and a Fence by g, for the case in which that needs no memory of its own: nothing of the line
 // and nothing that g flushed or stored non-temporally waits. Otherwise it does
 // nothing and returns false. before is what the line held.
 func (m *Memory) Persist(g int64, off uint64, content, before *[lineSize]byte) (ok bool) {
-	if len(m.inFlight) > 0 || m.model == PageCache || len(m.fences) > 0 && len(m.fences[g]) > 0 ||
-		len(m.dirty) > 0 && m.blocks[off/lineSize] != nil {
+	if !m.Idle(g, off) {
 		return false
 	}
 	m.media.Read(off, before[:])
