@@ -6,5 +6,6 @@ import "slices"
 func Cases() []Case {
 	return slices.Concat(mapCases(), configCases(), sourceCases(), reservationCases(),
 		persistCases(), memoryCases(), errorCases(), libraryCases(),
-		deepFlushCases(), deviceCases(), mcsafeCases(), badBlockCases(), unsafeShutdownCases(), setCases())
+		deepFlushCases(), deviceCases(), mcsafeCases(), badBlockCases(), unsafeShutdownCases(),
+		powerCases(), setCases(), setPowerCases())
 }

@@ -36,8 +36,8 @@ func (c dataCall) String() string {
 // dataPathSeen is what a child has seen.
 type dataPathSeen struct {
 	Events []events // of each call
-	// PlainNT tells whether the machine's CopyNT and SetNT, at each granularity, are
-	// those of a machine without non-temporal stores, and not those of one with them.
+	// PlainNT tells whether the machine says that its CopyNT and SetNT, at each
+	// granularity, do without non-temporal stores.
 	PlainNT [pmem2.GranularityPage + 1]bool
 }
 
@@ -90,10 +90,11 @@ func dataPathInChild(t *T, args json.RawMessage) any {
 	t.suite(err, "machine")
 	for _, g := range granularities {
 		ops, with, without := t.Machine().CacheOps(g), with.CacheOps(g), without.CacheOps(g)
-		if sameCode(with.CopyNT, without.CopyNT) || sameCode(with.SetNT, without.SetNT) {
+		same := sameCode(with.CopyNT, without.CopyNT) || sameCode(with.SetNT, without.SetNT)
+		if same || !with.NonTemporal || without.NonTemporal {
 			t.Brokenf("the routines of machines with and without non-temporal stores can't be told apart at %v", g)
 		}
-		seen.PlainNT[g] = sameCode(ops.CopyNT, without.CopyNT) && sameCode(ops.SetNT, without.SetNT)
+		seen.PlainNT[g] = !ops.NonTemporal
 	}
 	return seen
 }

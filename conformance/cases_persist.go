@@ -12,8 +12,9 @@ import (
 )
 
 // persistCases are those of pmem2_get_persist_fn(3), pmem2_get_flush_fn(3) and
-// pmem2_get_drain_fn(3). That bytes are durable is seen by what the machine was asked
-// for: each line of the range flushed and a fence behind, each page synced.
+// pmem2_get_drain_fn(3) that take no power failure. That bytes are durable is seen by what
+// the machine was asked for: each line of the range flushed and a fence behind, each page
+// synced.
 func persistCases() []Case {
 	persist := rangeCall{"Persist", func(m Map) func([]byte) error { return m.PersistFunc() }, Map.Persist, true}
 	flush := rangeCall{"Flush", func(m Map) func([]byte) error { return m.FlushFunc() }, Map.Flush, false}

@@ -23,6 +23,14 @@
 // The tests of this package do that for package pmem2, as a tree of Ginkgo's, and are
 // a program of their own if compiled with go test -c.
 //
+// # Power failures
+//
+// What is durable is also seen by cutting the power, at a target with [NeedCrash]: an Env
+// that is a [PowerFailure] shows what a failure at this moment could leave, and the program
+// goes on. Cases expect what must be there in every state, what may be lost in one at
+// least, and that nothing else is left: in memory of a device DAX, of files with and without
+// DAX, and with eADR, between the operations of a call too.
+//
 // # Statuses
 //
 // A row has the worst status of its cases in all variants of the target:

@@ -104,6 +104,8 @@ func (t *files) Lacks(n Need) string {
 		return "there are no NVDIMMs to choose under ordinary files"
 	case NeedBadBlock:
 		return "the media under ordinary files can't be made to go bad"
+	case NeedCrash:
+		return "the power of this machine can't be cut"
 	}
 	why := ""
 	for _, p := range t.places {

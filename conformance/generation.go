@@ -1,6 +1,10 @@
 package conformance
 
-import "pmemlab/pmemset"
+import (
+	"strings"
+
+	"pmemlab/pmemset"
+)
 
 // Generation is a way to map that libpmemset once had. The rest of the library is the
 // same in all of them, but for what a case knows.
@@ -90,12 +94,14 @@ func (t *T) EachGeneration(f func(g Generation)) { t.InGenerations(f, Generation
 // one. If f ends the case, the reason names the generation.
 func (t *T) InGenerations(f func(g Generation), generations ...Generation) {
 	for _, g := range generations {
-		t.inGeneration(g, f)
+		t.inTurn("generation", g.Name(), func() { f(g) })
 	}
 }
 
-func (t *T) inGeneration(g Generation, f func(g Generation)) {
-	t.Note("generation", "%s", g.Name())
+// inTurn calls f for one of several things that are alike. What f has made is gone when it
+// returns. If f ends the case, the reason has the name.
+func (t *T) inTurn(what, name string, f func()) {
+	t.Note(what, "%s", name)
 	t.mu.Lock()
 	outer, outerSets := t.cleanups, t.sets
 	t.cleanups, t.sets = nil, nil
@@ -105,11 +111,11 @@ func (t *T) inGeneration(g Generation, f func(g Generation)) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.cleanups, t.sets = append(outer, t.cleanups...), append(outerSets, t.sets...)
-		if !returned && t.reason != "" {
-			t.reason = g.Name() + ": " + t.reason
+		if !returned && t.reason != "" && !strings.HasPrefix(t.reason, name+": ") {
+			t.reason = name + ": " + t.reason
 		}
 	}()
-	f(g)
+	f()
 	t.cleanUp()
 	returned = true
 }

@@ -83,6 +83,8 @@ func probe(t Target, variant string, n Need) (err error) {
 		return p.dimm()
 	case NeedBadBlock:
 		return p.badBlock()
+	case NeedCrash:
+		return p.powerFailure()
 	}
 	return fmt.Errorf("nobody knows how to probe %q", n)
 }
@@ -303,4 +305,55 @@ func (p prober) badBlock() error {
 		}
 		return errors.Join(err, p.machine.Munmap(addr, n))
 	})
+}
+
+// powerFailure looks for what was synced in a file after a failure, and for what wasn't
+// beside it.
+func (p prober) powerFailure() error {
+	power, ok := p.env.(PowerFailure)
+	if !ok {
+		return errors.New("the power can't be cut")
+	}
+	o, err := p.env.File(4096)
+	if err != nil {
+		return err
+	}
+	fd, err := o.Open(platform.ORdwr)
+	if err != nil {
+		return err
+	}
+	write := func(text string) error {
+		_, err := p.machine.Pwrite(fd, []byte(text), 0)
+		return err
+	}
+	err = errors.Join(write("old"), p.machine.Fsync(fd), write("new"), p.machine.Close(fd))
+	if err != nil {
+		return err
+	}
+	states, all, err := power.PowerFails(Failure{}, o)
+	if err != nil {
+		return err
+	}
+	found := map[string]bool{}
+	for left, err := range states {
+		if err != nil {
+			return err
+		}
+		if len(left) != 1 || len(left[0]) != 4096 {
+			return errors.New("after a power failure a file that was synced isn't there")
+		}
+		found[string(left[0][:3])] = true
+	}
+	switch {
+	case len(found) == 0:
+		return errors.New("the power fails and nothing is left")
+	case all && len(found) != 2:
+		return fmt.Errorf("a power failure leaves one of %v, want the old and the new", found)
+	}
+	for text := range found {
+		if text != "old" && text != "new" {
+			return fmt.Errorf("a power failure leaves %q", text)
+		}
+	}
+	return nil
 }

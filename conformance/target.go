@@ -24,13 +24,14 @@ const (
 	NeedAppendOnly     Need = "append-only-file" // a file with the append-only attribute
 	NeedDIMM           Need = "dimm"             // NVDIMMs to choose, under a file system with DAX and a device DAX
 	NeedBadBlock       Need = "badblock"         // media of those that go bad on demand
+	NeedCrash          Need = "crash"            // power that fails on demand: the Env is a PowerFailure
 )
 
 // Needs returns every need there is.
 func Needs() []Need {
 	return []Need{
 		NeedNothing, NeedFile, NeedReservation, NeedFaultInjection, NeedDevDax,
-		NeedFSDax, NeedEADR, NeedSysfsEdit, NeedAppendOnly, NeedDIMM, NeedBadBlock,
+		NeedFSDax, NeedEADR, NeedSysfsEdit, NeedAppendOnly, NeedDIMM, NeedBadBlock, NeedCrash,
 	}
 }
 

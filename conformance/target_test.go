@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +60,10 @@ func (b brokenEnv) DevDax(size, alignment uint64) (Object, error) {
 		return nil, b.devDax
 	}
 	return b.Env.DevDax(size, alignment)
+}
+
+func (b brokenEnv) PowerFails(f Failure, objects ...Object) (iter.Seq2[[][]byte, error], bool, error) {
+	return b.Env.(PowerFailure).PowerFails(f, objects...)
 }
 
 func (b brokenEnv) Close() error { return errors.Join(b.Env.Close(), b.close) }

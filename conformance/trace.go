@@ -57,6 +57,10 @@ type trace struct {
 
 	mu     sync.Mutex
 	events []event
+
+	// moment, if there is one, is called before each operation that is noted, by its
+	// goroutine; a flush and the fence behind it are two operations then.
+	moment func()
 }
 
 // Trace puts the library of the case on a machine that writes down what it is asked
@@ -89,6 +93,9 @@ func (tr *trace) traced(g platform.Granularity) *platform.CacheOps {
 			}
 		}
 		tr.add(event{Kind: kind, Addr: uintptr(p), N: uint64(n), By: by, Granularity: g})
+		if tr.moment != nil {
+			tr.moment()
+		}
 	}
 	ops := *real
 	ops.Flush = func(p unsafe.Pointer, n uintptr) {
@@ -101,6 +108,12 @@ func (tr *trace) traced(g platform.Granularity) *platform.CacheOps {
 	}
 	ops.Persist = func(p unsafe.Pointer, n uintptr) {
 		note(evFlush, p, n)
+		if tr.moment != nil {
+			real.Flush(p, n)
+			note(evFence, nil, 0)
+			real.Fence()
+			return
+		}
 		note(evFence, nil, 0)
 		real.Persist(p, n)
 	}
@@ -142,6 +155,9 @@ func (tr *trace) CacheOps(g platform.Granularity) *platform.CacheOps {
 func (tr *trace) Msync(addr uintptr, length uint64, flags int) error {
 	if flags == platform.MsSync {
 		tr.add(event{Kind: evMsync, Addr: addr, N: length})
+		if tr.moment != nil {
+			tr.moment()
+		}
 	}
 	return tr.Platform.Msync(addr, length, flags)
 }

@@ -288,8 +288,7 @@ func (m *Machine) poison(dev *object, xs []extent) error {
 			lost = o.badUnder(xs)
 		}
 		for _, x := range lost {
-			errs = append(errs, m.host.Fallocate(o.keeper, platform.FallocPunchHole|platform.FallocKeepSize,
-				int64(x.start), int64(x.end-x.start)))
+			errs = append(errs, m.punch(o, o.keeper, x.start, x.end-x.start))
 			m.mem.adopt(o, x)
 		}
 	}

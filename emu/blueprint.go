@@ -251,6 +251,12 @@ func (o *object) tell() (inodeBlueprint, error) {
 		Number: o.number, Ino: o.ino, Directory: o.class == classDirectory, Mode: o.mode & 0o7777,
 		AppendOnly: o.appendOnly, Immutable: o.immutable,
 	}
+	// On which DIMM a block lies can matter to a power failure, and doesn't change by one.
+	if r := o.fs.block.region; r != nil && len(r.nmems) > 1 && !b.Directory {
+		if err := o.fs.placeFile(o); err != nil {
+			return b, err
+		}
+	}
 	for _, r := range o.blocks {
 		b.Blocks = append(b.Blocks, runBlueprint{r.logical, r.physical, r.length})
 	}

@@ -1,8 +1,8 @@
 package emu
 
 import (
-	"bytes"
 	"encoding/binary"
+	"iter"
 	"math/bits"
 	"sync"
 
@@ -106,6 +106,14 @@ func (o *object) kept() kept {
 		return keptSectors
 	}
 	return keptNot
+}
+
+// unit is how many bytes of o become durable together.
+func (o *object) unit() uint64 {
+	if o.kept() == keptSectors {
+		return sectorSize
+	}
+	return lineSize
 }
 
 // home is the region that the bytes of o are on; nil of memory that has none.
@@ -223,7 +231,7 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 				t.more = nil
 			}
 			if !sameLine(&d.before, &rec.line) {
-				t.n = lineSize
+				t.n, t.words = lineSize, changedWords(&d.before, &rec.line)
 				copyLine(&t.data, &rec.line)
 				if d.m.rec.exact {
 					d.unexplained++
@@ -357,14 +365,42 @@ func (d *durability) changed(op check.Op, off uint64, before, now []byte, o *obj
 		}
 	}
 	_, at := d.media.at(off)
-	for i := 0; i < len(now); i += lineSize {
-		part := now[i:min(i+lineSize, len(now))]
-		if !bytes.Equal(part, before[i:i+len(part)]) {
+	for i := uint64(0); i < uint64(len(now)); i += lineSize {
+		for from, to := range changedRuns((*[lineSize]byte)(before[i:]), (*[lineSize]byte)(now[i:])) {
 			d.event(&trace.Event{
-				Seq: op.Seq - 1, Kind: trace.Change, Object: d.trace.object(o), Off: at + uint64(i), Len: uint64(len(part)), Data: part,
+				Seq: op.Seq - 1, Kind: trace.Change, Object: d.trace.object(o), Off: at + i + from, Len: to - from, Data: now[i+from : i+to],
 			}, 0)
 		}
 	}
+}
+
+// changedWords has a bit for each word of a line that differs.
+func changedWords(before, now *[lineSize]byte) (words uint8) {
+	for i := range lineWords {
+		if binary.LittleEndian.Uint64(before[i*8:]) != binary.LittleEndian.Uint64(now[i*8:]) {
+			words |= 1 << i
+		}
+	}
+	return words
+}
+
+// runs are the ranges of a line whose words have a bit, in bytes.
+func runs(words uint8) iter.Seq2[uint64, uint64] {
+	return func(yield func(from, to uint64) bool) {
+		for i := uint64(0); i < lineWords; i++ {
+			from := i
+			for i < lineWords && words>>i&1 != 0 {
+				i++
+			}
+			if from < i && !yield(from*8, i*8) {
+				return
+			}
+		}
+	}
+}
+
+func changedRuns(before, now *[lineSize]byte) iter.Seq2[uint64, uint64] {
+	return runs(changedWords(before, now))
 }
 
 // changedLine tells the rules which bytes of a line were found changed: of each word from the

@@ -74,12 +74,20 @@ func (d *durability) sync(o *object, x extent, e trace.Event) {
 	d.m.look(o, x)
 	op := d.op()
 	mem := d.memory(o)
-	off, n := d.media.place(o, x.start), x.end-x.start
-	mem.Sync(op.G, off, n)
-	if mem == d.lines {
-		d.checks.Sync(op, off, n)
+	d.media.place(o, x.start) // one span at least
+	for _, n := range o.spans {
+		sp := d.media.spans[n]
+		lo, hi := max(x.start, sp.off), min(x.end, sp.off+1<<spanBits)
+		if lo > hi {
+			continue
+		}
+		place := n<<spanBits | lo&(1<<spanBits-1)
+		mem.Sync(op.G, place, hi-lo)
+		if mem == d.lines {
+			d.checks.Sync(op, place, hi-lo)
+		}
 	}
-	e.Seq, e.G, e.Len, e.Object, e.Off = op.Seq, op.G, n, d.trace.object(o), x.start
+	e.Seq, e.G, e.Len, e.Object, e.Off = op.Seq, op.G, x.end-x.start, d.trace.object(o), x.start
 	d.event(&e, op.Stack)
 	if o.fs != nil {
 		o.fs.commit()
@@ -118,17 +126,23 @@ func (d *durability) written(o *object, off uint64, p []byte) {
 func (d *durability) zeroed(o *object, from, to uint64) {
 	if mem := d.memory(o); mem != nil && from < to && !d.off {
 		d.m.catchUp()
+		unit := o.unit()
 		for _, n := range o.spans {
 			sp := d.media.spans[n]
 			lo, hi := max(from, sp.off), min(to, sp.off+1<<spanBits)
 			if lo >= hi {
 				continue
 			}
-			place := n<<spanBits | lo&(1<<spanBits-1)
-			if edge := roundUp(lo, sectorSize); lo < edge && mem.Pending(place, 1) {
-				mem.Store(place, make([]byte, min(edge, hi)-lo))
+			// What is left of a line or sector at the edges is as durable as it was.
+			begin, end := roundUp(lo, unit), hi&^(unit-1)
+			for _, x := range [...]extent{{lo, min(begin, hi)}, {max(end, begin), hi}} {
+				if place := n<<spanBits | x.start&(1<<spanBits-1); x.start < x.end && mem.Pending(place, 1) {
+					mem.Store(place, make([]byte, x.end-x.start))
+				}
 			}
-			mem.Discard(place, hi-lo)
+			if begin < end {
+				mem.Discard(n<<spanBits|begin&(1<<spanBits-1), end-begin)
+			}
 		}
 		o.keepLost(d.media.cut(o, from, to))
 	}

@@ -59,7 +59,7 @@ func (d *durability) persistShort(rec *record) bool {
 		t.more = nil
 	}
 	if changed {
-		t.n = lineSize
+		t.n, t.words = lineSize, changedWords(known, &rec.line)
 		copyLine(&t.data, &rec.line)
 		d.media.Write(off, rec.line[:])
 	} else {

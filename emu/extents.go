@@ -3,6 +3,8 @@ package emu
 import (
 	"cmp"
 	"slices"
+
+	"pmemlab/pmem2/platform"
 )
 
 // extent is the range [start, end) of a file or of addresses, in bytes.
@@ -69,6 +71,45 @@ func written(fd int) ([]extent, error) {
 		from = end
 		xs = append(xs, extent{start &^ (pageSize - 1), roundUp(end, pageSize)})
 	}
+}
+
+// punch makes zeroes of the n bytes of o from off on, by fd, a descriptor of it for writing, or
+// its keeper, and of whole pages holes. The kernel is told of whole pages only: of a hole within the first
+// one, or one that ends with the last byte but one of a page, shmem takes pages out of the page
+// tables that keep bytes, and that they were written to is forgotten. mu must be held.
+func (m *Machine) punch(o *object, fd int, off, n uint64) error {
+	whole := extent{roundUp(off, pageSize), (off + n) &^ (pageSize - 1)}
+	edges := cutExtents([]extent{{off, off + n}}, []extent{whole})
+	if whole.start >= whole.end {
+		edges = []extent{{off, off + n}}
+	} else if err := m.host.Fallocate(fd, platform.FallocPunchHole|platform.FallocKeepSize,
+		int64(whole.start), int64(whole.end-whole.start)); err != nil {
+		return err
+	}
+	if len(edges) == 0 {
+		return nil
+	}
+	keeper, done, err := m.dataFD(o, fd, platform.ORdwr) // fd may append
+	if err != nil {
+		return err
+	}
+	defer done()
+	st, err := m.host.Fstat(keeper)
+	if err != nil {
+		return err
+	}
+	data, err := written(keeper)
+	if err != nil {
+		return err
+	}
+	for _, x := range edges {
+		for _, x := range overlapping(data, extent{x.start, min(x.end, uint64(st.Size))}) {
+			if _, err := m.host.Pwrite(keeper, make([]byte, x.end-x.start), int64(x.start)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // extents is all that the file takes room for: data, and what was allocated without.

@@ -303,7 +303,7 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 			}
 		}
 		o.fs.journal().changes(o)
-		if err := m.host.Fallocate(fd, mode, off, length); err != nil {
+		if err := m.punch(o, fd, uint64(off), uint64(length)); err != nil {
 			return err
 		}
 		m.mem.zeroed(o, uint64(off), uint64(off+length))

@@ -121,10 +121,7 @@ func (m *Machine) Durable(b []byte) error {
 		m.look(o, pagesOf(off, n))
 		mem := m.mem.memory(o)
 		mem.Settle()
-		unit := uint64(lineSize)
-		if o.kept() == keptSectors {
-			unit = sectorSize
-		}
+		unit := o.unit()
 		for at := off &^ (unit - 1); at < off+n; at += unit {
 			place := m.mem.media.place(o, at)
 			if !mem.Pending(place, 1) {

@@ -1,8 +1,11 @@
 package emu
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"pmemlab/emu/exact"
@@ -132,16 +135,18 @@ const maxLooks = 4
 func (m *Machine) lookOnce(only *object, x extent) bool {
 	found := false
 	written, all := m.writtenPages(only, x)
-	for o, pages := range written {
-		for _, p := range pages {
+	// By number, so that what is random by a seed is the same whenever the history is.
+	for _, o := range byNumber(written) {
+		for _, p := range written[o] {
 			for off := p.start; off < p.end; off += pageSize {
 				found = m.seePage(o, off) || found
 			}
 		}
 	}
-	for o, pages := range all {
+	m.catchUp() // else what was just found would be found again
+	for _, o := range byNumber(all) {
 		past := false
-		for _, p := range cutExtents(pages, written[o]) {
+		for _, p := range cutExtents(all[o], written[o]) {
 			for off := p.start; off < p.end; off += pageSize {
 				past = m.seePage(o, off) || past
 			}
@@ -154,6 +159,11 @@ func (m *Machine) lookOnce(only *object, x extent) bool {
 		}
 	}
 	return found
+}
+
+// byNumber are the objects that are the keys of m.
+func byNumber[V any](m map[*object]V) []*object {
+	return slices.SortedFunc(maps.Keys(m), func(a, b *object) int { return cmp.Compare(a.number, b.number) })
 }
 
 // writtenPages lists the pages in [x.start, x.end) of each object, or of one, that may have

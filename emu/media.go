@@ -11,7 +11,9 @@ type media struct {
 
 	// generation rises when spans come and go.
 	generation int
-	touched    []touchedPage // written to since takeTouched, each once
+	// touched are the pages that were written to since takeTouched, each once, as long as listing.
+	touched []touchedPage
+	listing bool
 
 	// The page that was used last, and its span.
 	lastKey  uint64
@@ -89,7 +91,7 @@ func (s *media) drop(o *object) {
 	}
 	o.spans = nil
 	s.lastKey = noPage
-	s.generation++
+	s.endListing()
 }
 
 func (s *media) page(off uint64) *mediaPage {
@@ -130,14 +132,33 @@ func (s *media) Write(off uint64, p []byte) {
 	} else {
 		copy(page.data[off%pageSize:], p)
 	}
-	if !page.touched {
+	if s.listing && !page.touched {
+		if len(s.touched) == maxTouched { // nobody takes them any more, it seems
+			s.endListing()
+			return
+		}
 		page.touched = true
 		o, at := s.at(off)
 		s.touched = append(s.touched, touchedPage{o, at &^ (pageSize - 1), page})
 	}
 }
 
-// takeTouched calls f, if it isn't nil, with the pages that were written to since the last time.
+// maxTouched is how many pages are listed at most.
+const maxTouched = 1 << 14
+
+// endListing ends the list of pages that were written to: what was taken of the media before
+// is out of date.
+func (s *media) endListing() {
+	for _, t := range s.touched {
+		t.touched = false
+	}
+	s.touched, s.listing = nil, false
+	s.generation++
+}
+
+// takeTouched calls f, if it isn't nil, with the pages that were written to since the last time,
+// which is good as long as the generation is that of the last time. The list begins with
+// the first call.
 func (s *media) takeTouched(f func(o *object, off uint64, p *mediaPage)) {
 	for _, t := range s.touched {
 		t.touched = false
@@ -145,7 +166,8 @@ func (s *media) takeTouched(f func(o *object, off uint64, p *mediaPage)) {
 			f(t.obj, t.off, t.mediaPage)
 		}
 	}
-	s.touched = s.touched[:0]
+	clear(s.touched)
+	s.touched, s.listing = s.touched[:0], true
 }
 
 // keepDeep saves what the lines of [off, off+n) hold, before they are written.
@@ -171,7 +193,7 @@ func (p *mediaPage) keepDeep(epoch, off, n uint64) {
 // the bytes become zero. It returns copies of what is lost, by page.
 func (s *media) cut(o *object, from, to uint64) map[uint64]*mediaPage {
 	var lost map[uint64]*mediaPage
-	s.generation++
+	s.endListing()
 	for _, n := range o.spans {
 		sp := s.spans[n]
 		for i, page := range sp.pages {
@@ -191,7 +213,14 @@ func (s *media) cut(o *object, from, to uint64) map[uint64]*mediaPage {
 			lost[start/pageSize] = &saved
 			lo, hi := max(from, start)-start, min(to-start, pageSize)
 			clear(page.data[lo:hi])
-			page.deepLines = 0
+			if page.deep != nil {
+				deep := *page.deep // the copy has the old one
+				clear(deep[lo:hi])
+				page.deep = &deep
+			}
+			for line := roundUp(lo, lineSize) / lineSize; (line+1)*lineSize <= hi; line++ {
+				page.deepLines &^= 1 << line
+			}
 		}
 	}
 	s.lastKey = noPage

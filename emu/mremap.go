@@ -158,6 +158,13 @@ func (m *Machine) moved(addr uintptr, n uint64, at uintptr, newN uint64, flags i
 		}
 		m.insert(at+uintptr(from), size, e.Value)
 		m.watchStores(at+uintptr(from), size, e.Value)
+		// With a neighbour of the same file the kernel makes one mapping of both, which isn't
+		// watched any more.
+		for _, beside := range [...]uintptr{at + uintptr(from) - 1, at + uintptr(from), at + uintptr(from+size)} {
+			if e, ok := m.maps.At(beside); ok {
+				m.unwatch(e.Addr, e.Len)
+			}
+		}
 	}
 	for _, e := range gone {
 		m.release(e.Value.obj)

@@ -150,8 +150,8 @@ func sameLine(a, b *[lineSize]byte) bool {
 }
 
 // line begins a record of the line at addr, which is complete once its number t is stored
-// in ready. If the line can't be read the fault is that of the first read, before
-// anything was recorded.
+// in ready. If the line can't be read the fault is nearly always that of the first read,
+// before anything was recorded.
 //
 //go:norace
 func (r *recorder) line(kind recordKind, by flushKind, g int64, addr uintptr) (rec *record, t uint64) {
@@ -171,6 +171,22 @@ func (r *recorder) line(kind recordKind, by flushKind, g int64, addr uintptr) (r
 	}
 	rec.kind, rec.by, rec.g, rec.addr, rec.n, rec.first = kind, by, g, addr, lineSize, false
 	return rec, t
+}
+
+// read reads the line at addr into rec, the t-th record. If that's a fault, as of a bad block that
+// came since the line was read last, the record says nothing: somebody may recover from it.
+//
+//go:norace
+func (rec *record) read(t uint64, addr uintptr) {
+	done := false
+	defer func() {
+		if !done {
+			rec.kind = recNothing
+			publish(&rec.ready, t)
+		}
+	}()
+	readLine(addr, &rec.line)
+	done = true
 }
 
 // opening makes rec the first record of an operation.

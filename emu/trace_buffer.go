@@ -35,6 +35,7 @@ type traceEntry struct {
 	kind           trace.Kind
 	noEffect       bool
 	fenced         bool  // a fence follows
+	words          uint8 // of a flush with data: those that it found changed
 	n              uint8 // of data
 	more           *traceMore
 	data           [lineSize]byte
@@ -93,11 +94,7 @@ func (b *traceBuffer) object(o *object) int {
 		}
 		n = len(b.objects)
 		b.numbers[o] = n
-		unit := uint64(lineSize)
-		if o.kept() == keptSectors {
-			unit = sectorSize
-		}
-		b.objects = append(b.objects, trace.Object{Name: o.name, Unit: unit})
+		b.objects = append(b.objects, trace.Object{Name: o.name, Unit: o.unit()})
 	}
 	b.last, b.lastNo = o, n
 	return n
@@ -122,10 +119,12 @@ func (b *traceBuffer) log(stacks *stackTable) *trace.Log {
 		}
 		switch {
 		case t.n > 0 && t.kind.IsFlush(): // it found the line changed
-			l.Events = append(l.Events, trace.Event{
-				Seq: t.seq - 1, Kind: trace.Change, Object: e.Object, Off: t.off &^ (lineSize - 1), Len: lineSize,
-				Data: append([]byte(nil), t.data[:t.n]...),
-			})
+			for from, to := range runs(t.words) {
+				l.Events = append(l.Events, trace.Event{
+					Seq: t.seq - 1, Kind: trace.Change, Object: e.Object, Off: t.off&^(lineSize-1) + from, Len: to - from,
+					Data: append([]byte(nil), t.data[from:to]...),
+				})
+			}
 		case t.n > 0:
 			e.Data = append([]byte(nil), t.data[:t.n]...)
 		}
