@@ -207,16 +207,7 @@ func (m *Machine) blueprint() (*blueprint, error) {
 	return b, nil
 }
 
-// blueprint tells what the file system is now. Should the host not tell of a file, Err does.
-// The machine's mu must be held.
-func (fs *FileSystem) blueprint() *fileSystemBlueprint {
-	b, err := fs.tell()
-	if err != nil {
-		fs.m.remember(fmt.Errorf("emu: the files of %s: %w", fs.mount, err))
-	}
-	return &b
-}
-
+// tell is what the file system is now. The machine's mu must be held.
 func (fs *FileSystem) tell() (fileSystemBlueprint, error) {
 	b := fileSystemBlueprint{Config: fs.cfg, Mount: fs.mount, NextIno: fs.nextIno}
 	b.Config.Region.DIMMs = slices.Clone(fs.cfg.Region.DIMMs)

@@ -3,6 +3,8 @@ package emu
 import (
 	"reflect"
 	"slices"
+
+	"pmemlab/emu/persist"
 )
 
 // blueprintIndex is what is asked of a blueprint's objects by their numbers.
@@ -41,6 +43,22 @@ func (x blueprintIndex) holds(where func(off uint64) (int, uint64)) func(off uin
 	}
 }
 
+// trim is the images without the cells outside the objects, and without what cells differ in
+// behind the end of one.
+func (x blueprintIndex) trim(images *persist.Images, where func(off uint64) (int, uint64)) *persist.Images {
+	return images.Edit(func(off uint64, size int) (uint64, bool, func([]byte)) {
+		number, at := where(off)
+		o, ok := x[number]
+		if !ok || at >= o.size {
+			return off, false, nil
+		}
+		if at+uint64(size) <= o.size {
+			return off, true, nil
+		}
+		return off, true, func(content []byte) { clear(content[o.size-at:]) }
+	})
+}
+
 // withNames is the blueprint with what the i-th file system said once.
 func (b *blueprint) withNames(i int, names *fileSystemBlueprint) *blueprint {
 	older := *b
@@ -49,15 +67,57 @@ func (b *blueprint) withNames(i int, names *fileSystemBlueprint) *blueprint {
 	return &older
 }
 
-// sameNames: names, sizes and attributes are the same; where the blocks lie doesn't matter.
-func (f *fileSystemBlueprint) sameNames(g *fileSystemBlueprint) bool {
-	return reflect.DeepEqual(f.bareInodes(), g.bareInodes())
+// same says whether the states of both are.
+func (v *crashVersion) same(w *crashVersion) bool {
+	for i := range v.boot.FileSystems {
+		if !v.boot.FileSystems[i].sameNames(&w.boot.FileSystems[i]) {
+			return false
+		}
+	}
+	for number, o := range v.index {
+		if !samePages(v.pages[number], w.pages[number], o.size) {
+			return false
+		}
+	}
+	return reflect.DeepEqual(v.images, w.images)
 }
 
-func (f *fileSystemBlueprint) bareInodes() []inodeBlueprint {
-	bare := slices.Clone(f.Inodes)
-	for i := range bare {
-		bare[i].Allocated, bare[i].Written, bare[i].Blocks = nil, nil, nil
+// samePages says whether two objects of one size hold the same, which is durable.
+func samePages(a, b map[uint64]*mediaPage, size uint64) bool {
+	if reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() {
+		return true
 	}
-	return bare
+	within := func(a, b map[uint64]*mediaPage) bool {
+		var zero mediaPage
+		for i, p := range a {
+			q := b[i]
+			if q == nil {
+				q = &zero
+			}
+			if at := i * pageSize; p != q && at < size {
+				if n := min(pageSize, size-at); string(p.data[:n]) != string(q.data[:n]) {
+					return false
+				}
+			}
+		}
+		return true
+	}
+	return within(a, b) && within(b, a)
+}
+
+// sameNames: names, sizes and attributes are the same; where the blocks lie doesn't matter.
+func (f *fileSystemBlueprint) sameNames(g *fileSystemBlueprint) bool {
+	if len(f.Inodes) != len(g.Inodes) {
+		return false
+	}
+	for i := len(f.Inodes) - 1; i >= 0; i-- { // the newest differ most often
+		a, b := f.Inodes[i], g.Inodes[i]
+		for _, n := range [...]*inodeBlueprint{&a, &b} {
+			n.Allocated, n.Written, n.Blocks = nil, nil, nil
+		}
+		if !reflect.DeepEqual(a, b) {
+			return false
+		}
+	}
+	return true
 }

@@ -1,9 +1,11 @@
 package emu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -58,9 +60,10 @@ type CrashOptions struct {
 	// Possible adds the states that need an order of stores which nobody saw to the
 	// proven ones: see [persist.Memory.Possible].
 	Possible bool
-	// Max bounds the states; 0 is 65,536. If there are more, All goes through those with
-	// one line that isn't at its newest, with two, and so on, as far as they are at most
-	// half of Max, and through a sample of all of them.
+	// Max bounds the states; 0 is 65,536. If there are more, what the file systems can say
+	// gets even shares of it; in each All goes through those with one line that isn't at its
+	// newest, with two, and so on, as far as they are at most half of the share, and
+	// through a sample of all of them.
 	Max uint64
 	// Seed is that of the sample.
 	Seed uint64
@@ -72,7 +75,8 @@ type CrashOptions struct {
 type CrashStates struct {
 	opts     CrashOptions
 	versions []*crashVersion // the newest of the file systems' first
-	lost     bool            // versions of file systems were forgotten
+	certain  *crashVersion   // names and content that are durable for certain
+	lost     bool            // versions of file systems were forgotten, or mixes of them left out
 	trace    func() *trace.Log
 }
 
@@ -145,42 +149,59 @@ func (m *Machine) snapshotSeen(possible bool) (*CrashStates, error) {
 	}
 	last := d.lastSeq + 2
 	s := &CrashStates{trace: func() *trace.Log { return m.traceUpTo(last) }}
-	where := d.media.where()
-	pages := map[int]map[uint64]*mediaPage{}
+	places := d.media.places()
+	now := remains{map[int]map[uint64]*mediaPage{}, images}
 	for _, sp := range d.media.spans {
 		if sp == nil {
 			continue
 		}
-		if pages[sp.obj.number] == nil {
-			pages[sp.obj.number] = map[uint64]*mediaPage{}
+		if now.pages[sp.obj.number] == nil {
+			now.pages[sp.obj.number] = map[uint64]*mediaPage{}
 		}
 		for i, page := range sp.pages {
-			pages[sp.obj.number][sp.off/pageSize+i] = page.copy(sp)
+			now.pages[sp.obj.number][sp.off/pageSize+i] = page.copy(sp)
 		}
 	}
-	// Each file system can be at each of its versions, whatever the others are at; all of
-	// them at once is more than anybody wants: they go back one at a time.
-	add := func(boot *blueprint, pages map[int]map[uint64]*mediaPage) {
-		index := boot.index()
-		s.versions = append(s.versions, &crashVersion{
-			boot: boot, index: index, pages: pages, images: images.Keep(index.holds(where)), where: where,
-		})
-	}
-	add(boot, pages)
-	for _, fs := range m.mounts {
+	s.add(boot, now, places)
+	// Each file system can be at each of its versions, whatever the others are at. Of all
+	// the mixes there are those in which one goes back, and that in which all go back to their oldest.
+	oldest, left := boot, now
+	mixes, wentBack := uint64(1), 0
+	for i := range boot.FileSystems {
+		at := slices.IndexFunc(m.mounts, func(fs *FileSystem) bool { return fs.mount == boot.FileSystems[i].Mount })
+		fs := m.mounts[at]
 		s.lost = s.lost || fs.versionsLost
-		i := slices.IndexFunc(boot.FileSystems, func(f fileSystemBlueprint) bool { return f.Mount == fs.mount })
-		newer, restored := &boot.FileSystems[i], pages
+		names, r, had := &boot.FileSystems[i], now, len(s.versions)
 		for _, v := range slices.Backward(fs.versions) {
-			restored = withLost(restored, v.lost)
-			names := v.before(newer)
-			if len(v.lost) > 0 || !names.sameNames(newer) {
-				add(boot.withNames(i, names), restored)
+			names = v.before(names)
+			for j := range v.lost {
+				l := &v.lost[len(v.lost)-1-j]
+				r, left = r.before(l, places, possible), left.before(l, places, possible)
 			}
-			newer = names
+			s.add(boot.withNames(i, names), r, places)
+		}
+		oldest = oldest.withNames(i, names)
+		if n := uint64(len(s.versions) - had); n > 0 {
+			mixes = min(mixes*(n+1), 1<<32)
+			wentBack++
 		}
 	}
+	if wentBack > 1 {
+		s.add(oldest, left, places)
+	}
+	s.certain = &crashVersion{boot: oldest, index: oldest.index(), pages: left.pages}
+	s.lost = s.lost || mixes > uint64(len(s.versions))
 	return s, nil
+}
+
+// add adds the states with the names of boot, if they aren't there yet.
+func (s *CrashStates) add(boot *blueprint, r remains, places *spanPlaces) {
+	index := boot.index()
+	v := &crashVersion{boot: boot, index: index, pages: r.pages, where: places.where}
+	v.images = index.trim(r.images, places.where)
+	if !slices.ContainsFunc(s.versions, v.same) {
+		s.versions = append(s.versions, v)
+	}
 }
 
 // images are those that a power failure now could leave, or amid the last operation.
@@ -201,28 +222,6 @@ func (p *mediaPage) copy(sp *span) *mediaPage {
 	return c
 }
 
-// withLost is pages with those of lost over them.
-func withLost(pages, lost map[int]map[uint64]*mediaPage) map[int]map[uint64]*mediaPage {
-	if len(lost) == 0 {
-		return pages
-	}
-	all := map[int]map[uint64]*mediaPage{}
-	for number, of := range pages {
-		all[number] = of
-	}
-	for number, of := range lost {
-		merged := map[uint64]*mediaPage{}
-		for i, p := range all[number] {
-			merged[i] = p
-		}
-		for i, p := range of {
-			merged[i] = p
-		}
-		all[number] = merged
-	}
-	return all
-}
-
 // Count is how many states there are, or [math.MaxUint64] if it's that or more.
 func (s *CrashStates) Count() uint64 {
 	var sum uint64
@@ -235,8 +234,9 @@ func (s *CrashStates) Count() uint64 {
 	return sum
 }
 
-// Complete says that Count counts every state. A line can have too many contents, and a
-// file system too many versions: see [persist.Images.Complete].
+// Complete says that Count counts every state. A line can have too many contents, see
+// [persist.Images.Complete], and a file system too many versions; of what several file
+// systems said before there are too many mixes.
 func (s *CrashStates) Complete() bool {
 	return !s.lost && !slices.ContainsFunc(s.versions, func(v *crashVersion) bool { return !v.images.Complete() })
 }
@@ -258,8 +258,11 @@ func (s *CrashStates) Close() error {
 // error is that of the memory for them, and ends it.
 func (s *CrashStates) All() iter.Seq2[*Image, error] {
 	return func(yield func(*Image, error) bool) {
-		left := s.opts.Max
-		for _, v := range s.versions {
+		shares := s.shares(s.opts.Max)
+		for i, v := range s.versions {
+			if shares[i] == 0 {
+				continue
+			}
 			if v.stage == nil {
 				var err error
 				if v.stage, err = newStage(v); err != nil {
@@ -267,10 +270,9 @@ func (s *CrashStates) All() iter.Seq2[*Image, error] {
 					return
 				}
 			}
-			img := &Image{states: s, version: v}
+			img := &Image{states: s, version: v, stage: v.stage}
 			more := true
-			v.all(left, s.opts.Seed, func(choices []choice) bool {
-				left--
+			v.all(shares[i], s.opts.Seed, func(choices []choice) bool {
 				img.choices = choices
 				more = yield(img, nil)
 				return more
@@ -282,6 +284,25 @@ func (s *CrashStates) All() iter.Seq2[*Image, error] {
 	}
 }
 
+// shares divides limit states among the versions: evenly, but what one doesn't need is for
+// the others.
+func (s *CrashStates) shares(limit uint64) []uint64 {
+	shares := make([]uint64, len(s.versions))
+	order := make([]int, len(s.versions))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(s.versions[a].images.Count(), s.versions[b].images.Count())
+	})
+	for i, at := range order {
+		among := uint64(len(order) - i)
+		shares[at] = min(s.versions[at].images.Count(), (limit+among-1)/among)
+		limit -= shares[at]
+	}
+	return shares
+}
+
 // all calls show with at most limit states, in place, until it returns false.
 func (v *crashVersion) all(limit, seed uint64, show func([]choice) bool) {
 	defer v.stage.reset(v.images)
@@ -291,16 +312,18 @@ func (v *crashVersion) all(limit, seed uint64, show func([]choice) bool) {
 // smallest is the largest k for which the images with at most k cells that aren't at
 // their newest are at most limit, and how many that is; -1 if there's none.
 func (v *crashVersion) smallest(limit uint64) (count uint64, k int) {
-	n := v.images.Cells()
-	others := make([]float64, n)
-	for i := range others {
-		_, _, contents := v.images.Cell(i)
-		others[i] = float64(contents - 1)
+	var others []float64
+	for i := range v.images.Cells() {
+		if _, _, contents := v.images.Cell(i); contents > 1 {
+			others = append(others, float64(contents-1))
+		}
 	}
-	sums := make([]float64, n+1) // elementary symmetric polynomials
+	// Elementary symmetric polynomials. Of k cells there are 2ᵏ images at least, so that
+	// those of more than the limit's bits aren't needed.
+	sums := make([]float64, min(len(others), bits.Len64(limit))+1)
 	sums[0] = 1
 	for i, x := range others {
-		for j := i + 1; j > 0; j-- {
+		for j := min(i+1, len(sums)-1); j > 0; j-- {
 			sums[j] += sums[j-1] * x
 		}
 	}
@@ -311,31 +334,22 @@ func (v *crashVersion) smallest(limit uint64) (count uint64, k int) {
 		}
 		total += x
 	}
-	return uint64(total), n
+	return uint64(total), len(sums) - 1
 }
 
 // durable is the state with exactly what was durable for certain.
 func (s *CrashStates) durable() *Image {
-	v := s.versions[len(s.versions)-1]
-	img := &Image{states: s, version: v}
-	img.fixed = v.pages
-	return img
+	return &Image{states: s, version: s.certain, fixed: s.certain.pages}
 }
 
 // pick is one of the states at random.
 func (s *CrashStates) pick(rng *rand.Rand) *Image {
 	v := s.versions[rng.IntN(len(s.versions))]
 	img := &Image{states: s, version: v}
-	for choices := range v.images.Sample(rng.Uint64(), 1, func(uint64, []byte) {}) {
-		img.choices = slices.Clone(choices)
-	}
-	if n := v.images.Count(); n > 1 && n < 1<<32 { // Sample(1) of few would always be the first
-		k := rng.Uint64N(n)
-		for choices := range v.images.Sample(rng.Uint64(), n-1, func(uint64, []byte) {}) {
-			if img.choices = slices.Clone(choices); k == 0 {
-				break
-			}
-			k--
+	for i := range v.images.Cells() {
+		_, _, contents := v.images.Cell(i)
+		if k := rng.Uint64N(contents); k > 0 {
+			img.choices = append(img.choices, choice{Cell: i, Version: k})
 		}
 	}
 	return img
@@ -351,6 +365,9 @@ type Image struct {
 	bad    []badRange // to be added at the boot
 	lost   []Line     // of an image that was loaded
 	unsafe []string   // DIMMs whose counts are to rise at the boot
+	// stage has the bytes; it's the image's own if owned.
+	stage *stage
+	owned bool
 }
 
 type badRange struct {
@@ -392,20 +409,38 @@ func (i *Image) line(c persist.Choice) Line {
 	return Line{i.version.index[object].path, at, uint64(size), contents, c.Version}
 }
 
-// Bytes is the content of a device or file, by its path, to be looked at only: good until
-// the next image. The error wraps ENOENT if there's none of that name in this image.
+// Bytes is the content of a device or file, by its path, to be looked at only. Of an image of
+// [CrashStates.All] it's good until the next one; of others until [Image.Close], without which it
+// takes memory for good. The error wraps ENOENT if there's none of that name in this image.
 func (i *Image) Bytes(path string) ([]byte, error) {
-	if i.version.stage == nil {
-		st, err := newStage(i.version)
+	if i.stage == nil {
+		alone := *i.version
+		alone.pages = i.pages()
+		st, err := newStage(&alone)
 		if err != nil {
 			return nil, err
 		}
-		i.version.stage = st
-		if i.version.images != nil {
-			i.version.images.Apply(i.choices, st.setter())
-		}
+		i.stage, i.owned = st, true
 	}
-	return i.version.stage.bytes(path)
+	return i.stage.bytes(path)
+}
+
+// Close frees what Bytes holds. The image can still be used; closing it twice does nothing.
+func (i *Image) Close() error {
+	if !i.owned {
+		return nil
+	}
+	st := i.stage
+	i.stage, i.owned = nil, false
+	return st.close()
+}
+
+// pages is what is on the media, by object and page.
+func (i *Image) pages() map[int]map[uint64]*mediaPage {
+	if i.fixed != nil {
+		return i.fixed
+	}
+	return i.version.merged(i.choices)
 }
 
 // Machine boots: it returns a new machine with this image on its media, which shares
@@ -424,10 +459,7 @@ func (i *Image) Machine() (*Machine, error) {
 // contents goes through all pages of the image that aren't all zeroes.
 func (i *Image) contents() iter.Seq[content] {
 	return func(yield func(content) bool) {
-		pages := i.fixed
-		if pages == nil {
-			pages = i.version.merged(i.choices)
-		}
+		pages := i.pages()
 		for _, number := range sortedKeys(pages) {
 			size := i.version.index[number].size // 0: it isn't there
 			for _, p := range sortedKeys(pages[number]) {

@@ -35,6 +35,8 @@ type durability struct {
 	trace       traceBuffer
 	stacks      stackTable
 
+	// unsynced are the findings of commit points in the page cache.
+	unsynced []Finding
 	// running is the operation of each goroutine of which records are still to come.
 	running map[int64]ranged
 	lastSeq uint64         // of the event that was applied last
@@ -43,6 +45,8 @@ type durability struct {
 	seen  []*seenPage
 	spare []*seenPage    // to be used again
 	page  [pageSize]byte // see known
+
+	faulted syncFaults
 	// hit is the mapping that was found last; maps change with hitGone called.
 	hit      vma.Entry[mapping]
 	hitValid bool
@@ -54,6 +58,8 @@ type ranged struct {
 	stack uint32
 	start uintptr
 	total uint64
+	// parts are what a flush has flushed of mappings before the one that it's in.
+	parts []check.Range
 }
 
 func newDurability(m *Machine) *durability {
@@ -185,8 +191,14 @@ func (d *durability) apply(rec *record) {
 	case rec.kind == recNothing || rec.kind == recSeen || rec.kind == recPage:
 	case rec.first:
 		run.stack = d.stacks.key(&rec.callers)
+		if !rec.last(run) {
+			d.running[rec.g] = run
+		}
 	default:
 		run = d.running[rec.g]
+		if rec.last(run) {
+			delete(d.running, rec.g)
+		}
 	}
 	op.Stack = run.stack
 	switch rec.kind {
@@ -199,6 +211,11 @@ func (d *durability) apply(rec *record) {
 	case recSeen, recStore, recStoreNT, recFlush, recPersist, recNoFlush:
 		d.line(rec, op, run)
 	}
+}
+
+// last says whether rec is the last record of the operation run.
+func (rec *record) last(run ranged) bool {
+	return rec.addr+uintptr(rec.n) >= run.start+uintptr(run.total)
 }
 
 // line applies a record of a line.
@@ -219,8 +236,6 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 		d.copied(mem, rec, op, off)
 		return
 	}
-	last := addr >= (run.start+uintptr(run.total)-1)&^(lineSize-1)
-	single := rec.first && last
 	if rec.kind == recPersist && mem == d.lines {
 		if mem.Persist(op.G, off, &rec.line, &d.before) {
 			t := d.trace.add()
@@ -256,22 +271,32 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 	default:
 		mem.Flush(op.G, off, lineSize)
 	}
-	if !single && !last {
-		if rec.first {
-			d.running[op.G] = run
-		}
+	last := rec.last(run)
+	if !last && uint64(addr-d.hit.Addr)+lineSize < d.hit.Len {
 		return
 	}
-	delete(d.running, op.G)
-	// The rules look at the operation as a whole, as far as it's in this mapping.
+	// The rules look at the operation as a whole, once they have its parts in all mappings.
 	n := uint64(lineSize)
 	if start := run.start &^ (lineSize - 1); start < addr {
 		n = min(uint64(addr-start), mp.off-d.hitOffset()) + lineSize
 	}
-	if mem == d.lines {
-		d.checks.Flush(op, off+lineSize-n, n, rec.by.strength())
-	} else {
-		d.checks.FlushPrivate(op, uint64(run.start), run.total)
+	part := check.Range{Off: off + lineSize - n, Len: n}
+	switch {
+	case mem == d.lines && last && len(run.parts) == 0: // most are
+		d.checks.Flush(op, part.Off, part.Len, rec.by.strength())
+	case mem == d.lines:
+		run.parts = append(run.parts, part)
+		fallthrough
+	default:
+		if !last {
+			d.running[op.G] = run
+			return
+		}
+		if len(run.parts) > 0 {
+			d.checks.FlushAll(op, rec.by.strength(), run.parts...)
+		} else {
+			d.checks.FlushPrivate(op, uint64(run.start), run.total)
+		}
 	}
 	d.flushEvent(rec, op, run, mp)
 	if rec.kind == recPersist {
@@ -289,11 +314,15 @@ func (d *durability) lineElsewhere(rec *record, op check.Op, run ranged, mp mapp
 	case recSeen, recStore, recStoreNT:
 		return
 	}
+	if len(run.parts) > 0 && rec.last(run) { // it has begun in what a power failure spares
+		d.checks.FlushAll(op, rec.by.strength(), run.parts...)
+		o, at := d.media.at(run.parts[0].Off)
+		d.event(&trace.Event{
+			Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(run.start), Len: run.total,
+			Object: d.trace.object(o), Off: at + uint64(run.start)%lineSize,
+		}, op.Stack)
+	}
 	if !rec.first { // once for the operation
-		if rec.kind == recPersist {
-			op.Seq++
-			d.fence(op)
-		}
 		return
 	}
 	e := trace.Event{
@@ -334,7 +363,10 @@ func (d *durability) unneeded(rec *record, op check.Op) {
 }
 
 func (d *durability) flushEvent(rec *record, op check.Op, run ranged, mp mapping) {
-	off := mp.off + uint64(run.start) - uint64(rec.addr)
+	off := d.hitOffset() // of a mapping that it doesn't begin in
+	if run.start >= d.hit.Addr {
+		off = mp.off + uint64(run.start) - uint64(rec.addr)
+	}
 	d.event(&trace.Event{
 		Seq: op.Seq, Kind: rec.by.kind(), G: op.G, Addr: uint64(run.start), Len: run.total,
 		Object: d.trace.object(mp.obj), Off: off,
@@ -448,9 +480,6 @@ func (d *durability) copied(mem *persist.Memory, rec *record, op check.Op, off u
 	if mp, ok := d.find(rec.addr); ok {
 		d.firstStore(mp)
 	}
-	if rec.first && rec.total > rec.n {
-		d.running[op.G] = ranged{stack: op.Stack, start: rec.start, total: rec.total}
-	}
 }
 
 // known is what a page, which begins at place, is known to hold: good until the next call.
@@ -491,7 +520,7 @@ func (d *durability) observeSeen(seq uint64) {
 			change := persist.Change{Off: c.place + i, Data: is}
 			if mem == d.lines {
 				lines = append(lines, change)
-				d.foundStore(o)
+				d.foundStore(o, c.place+i)
 			} else {
 				sectors = append(sectors, change)
 			}

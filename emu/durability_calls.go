@@ -24,6 +24,7 @@ func (d *durability) mapped(addr uintptr, n uint64, mp mapping) {
 		return
 	}
 	mp.obj.mapped = true
+	d.mappedSync(addr, mp.obj)
 	no := d.trace.object(mp.obj)
 	if o := &d.trace.objects[no]; o.Addr == 0 {
 		o.Addr, o.MapLen, o.MapOff = uint64(addr), n, mp.off
@@ -91,6 +92,7 @@ func (d *durability) sync(o *object, x extent, e trace.Event) {
 	d.event(&e, op.Stack)
 	if o.fs != nil {
 		o.fs.commit()
+		d.faulted.forget(o, x) // the kernel makes the pages read-only again
 	}
 	if r := o.home(); r != nil {
 		r.deepEpoch++ // the kernel flushes what is on the way to the media, too
@@ -127,6 +129,8 @@ func (d *durability) zeroed(o *object, from, to uint64) {
 	if mem := d.memory(o); mem != nil && from < to && !d.off {
 		d.m.catchUp()
 		unit := o.unit()
+		lost := extent{from, to}
+		waiting := d.waiting(o, lost)
 		for _, n := range o.spans {
 			sp := d.media.spans[n]
 			lo, hi := max(from, sp.off), min(to, sp.off+1<<spanBits)
@@ -144,7 +148,7 @@ func (d *durability) zeroed(o *object, from, to uint64) {
 				mem.Discard(n<<spanBits|begin&(1<<spanBits-1), end-begin)
 			}
 		}
-		o.keepLost(d.media.cut(o, from, to))
+		o.keepLost(lost, waiting, d.media.cut(o, from, to))
 	}
 	o.suspects = cutExtents(o.suspects, []extent{{from, to}})
 }
@@ -186,28 +190,43 @@ func (d *durability) deepFlushed(r *region) {
 	d.event(&trace.Event{Seq: op.Seq, Kind: trace.DeepFlush, G: op.G, Object: -1, Text: r.dir + "/deep_flush"}, op.Stack)
 }
 
-// firstStore: on a mapping with MAP_SYNC names and sizes are durable before the first store.
+// firstStore: the first store to a page through a mapping with MAP_SYNC is a write fault, at
+// which the kernel commits what was done to the file (dax_finish_sync_fault). That the
+// store went through mp is certain if all mappings of the file have MAP_SYNC.
 func (d *durability) firstStore(mp mapping) {
-	if mp.sync && mp.obj.fs != nil {
-		mp.obj.fs.commit()
+	o := mp.obj
+	if !mp.sync || o.fs == nil || !d.faulted.first(o, mp.off) || len(o.fs.versions) == 0 {
+		return
+	}
+	for e := range d.m.maps.All() {
+		if mp := e.Value; mp.obj == o && mp.shared && !mp.sync {
+			return
+		}
+	}
+	o.fs.commitInode(o)
+}
+
+// foundStore is firstStore of a store that a look has found in o, at place in the common space.
+func (d *durability) foundStore(o *object, place uint64) {
+	if o.fs == nil {
+		return
+	}
+	_, off := d.media.at(place)
+	for e := range d.m.maps.All() {
+		if mp := e.Value; mp.obj == o && mp.shared && mp.sync && off-mp.off < e.Len {
+			mp.off = off
+			d.firstStore(mp)
+			return
+		}
 	}
 }
 
-// foundStore is firstStore of a store that a look has found in o: which mapping it went
-// through is known if all have MAP_SYNC.
-func (d *durability) foundStore(o *object) {
-	if o.fs == nil || len(o.fs.versions) == 0 {
-		return
-	}
-	var through mapping
+// mappedSync notes that o was mapped at addr: if it's the only mapping, all its pages will fault.
+func (d *durability) mappedSync(addr uintptr, o *object) {
 	for e := range d.m.maps.All() {
-		if mp := e.Value; mp.obj == o && mp.shared {
-			if through = mp; !mp.sync {
-				return
-			}
+		if e.Value.obj == o && e.Value.shared && e.Addr != addr {
+			return
 		}
 	}
-	if through.obj != nil {
-		d.firstStore(through)
-	}
+	d.faulted.forget(o, everything)
 }

@@ -30,8 +30,8 @@ func (r *Run) Ack(what string) {
 
 // ackMark is mark with a look before, so that what was stored until then is known to be.
 func (r *Run) ackMark(what string) uint64 {
-	r.Machine.mu.Lock()
-	defer r.Machine.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.look(nil, everything)
 	return r.mark(what)
 }
@@ -54,7 +54,7 @@ type Crashed struct {
 // Point is a moment of a workload: before an operation, or its end.
 type Point struct {
 	Seq uint64 // of the trace: events up to it had happened
-	// What is the operation: "clwb", "fence", "msync", "fsync", or "end".
+	// What is the operation: "clwb", "fence", "msync", "fsync", under eADR "copy", or "end".
 	What string
 	// Callers were the callers of the operation, the innermost first, and Before those of the
 	// operation before it: what lies between them had been done.
@@ -93,7 +93,7 @@ type ExploreOptions struct {
 // Exploration is what Explore has seen.
 type Exploration struct {
 	Points uint64 // moments at which power failed
-	Images uint64 // states that were recovered from and checked; the same bytes count once
+	Images uint64 // states that were recovered from and checked; equal ones count once
 	// Skipped is how many states were left out since recovery can't tell them from others.
 	Skipped uint64
 	// Complete: no state was left out for being too many.
@@ -101,8 +101,8 @@ type Exploration struct {
 	Findings []CrashFinding
 }
 
-// Explore runs workload once on an emulated machine. Before each of its flushes, fences, syncs
-// and at its end power fails: for each state that this could leave, recovery and then check
+// Explore runs workload once on an emulated machine. Before each of its flushes, fences, syncs,
+// under eADR also before each of the machine's copies, and at its end power fails: for each state that this could leave, recovery and then check
 // run on a machine that has booted from it, and what they say is wrong is a finding, reduced
 // to the state with the fewest lines lost that is still wrong.
 //
@@ -185,12 +185,13 @@ type explorer struct {
 
 	mu     sync.Mutex
 	acks   []ack
-	ended  bool // findings enough, or an error
+	ended  bool // findings enough, an error, or the workload has returned
 	err    error
 	last   operation // the one before
 	known  snapshotKey
 	states *CrashStates // of the last point
 	base   imageHash    // of its newest version: what is durable for certain
+	plan   planHash
 }
 
 // crewMember sets up images, one at a time, and runs recoveries on them.
@@ -204,6 +205,8 @@ type crewMember interface {
 	// try runs a recovery on an image. failure is what it said was wrong.
 	try(image chosen) (failure, err error)
 	stop() error
+	// renew makes it ready again after a recovery that has ended its goroutine.
+	renew() error
 	// read are the lines that the last recovery has read; ok: that's known.
 	read() (lines []readRange, ok bool)
 }
@@ -214,6 +217,10 @@ type snapshotKey struct{ changes, spans int }
 func (x *explorer) run(workload func(*Run) error) (err error) {
 	x.m = NewMachine(x.opts.Machine)
 	defer func() {
+		x.mu.Lock()
+		x.ended = true // goroutines that the workload has left behind go on without
+		x.mu.Unlock()
+		x.m.rec.hook.Store(nil)
 		if p := recover(); p != nil { // the workload's own business; but leave nothing behind
 			_ = x.m.Shutdown()
 			panic(p)
@@ -252,7 +259,7 @@ func (x *explorer) stop() {
 func (x *explorer) before(op operation) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ended {
+	if x.ended || op.what == beforeCopy && !x.keepsCaches() {
 		return
 	}
 	if err := x.visit(op); err != nil {
@@ -270,6 +277,14 @@ func (x *explorer) acknowledged(seq uint64) []string {
 		}
 	}
 	return acks
+}
+
+// keepsCaches says whether what is stored stays. Otherwise a failure before a copy leaves no
+// state that one before the next flush doesn't leave too.
+func (x *explorer) keepsCaches() bool {
+	x.m.mu.Lock()
+	defer x.m.mu.Unlock()
+	return x.m.eadr
 }
 
 // visitStores goes through the states after each store since the last point, which is what
@@ -337,12 +352,10 @@ func (x *explorer) visit(op operation) error {
 func (x *explorer) exploreAll(point *crashPoint, states *CrashStates, changed []content) error {
 	x.result.Points++
 	x.result.Complete = x.result.Complete && states.Complete()
-	for i, v := range states.versions {
-		point.version = v
-		if v.images.Count() == 1 && i > 0 && len(v.pages) == 0 {
-			continue
-		}
-		if err := x.explore(point, v, i, changed); err != nil || x.ended {
+	point.newest = states.versions[0].boot
+	for _, v := range states.versions {
+		point.enter(v)
+		if err := x.explore(point, v, changed); err != nil || x.ended {
 			return err
 		}
 	}
@@ -381,11 +394,15 @@ func (x *explorer) snapshot() (states *CrashStates, changed []content, err error
 }
 
 // explore goes through the states of one version.
-func (x *explorer) explore(p *crashPoint, v *crashVersion, i int, changed []content) error {
+func (x *explorer) explore(p *crashPoint, v *crashVersion, changed []content) error {
 	if changed == nil {
 		x.base = hashPages(v.pages)
 	}
 	newest := x.base
+	if err := x.plan.of(v.boot); err != nil {
+		return err
+	}
+	newest.add(x.plan.hash)
 	hashes := newCellHashes(v)
 	for c := range v.images.Cells() {
 		newest.add(hashes.background(c))
@@ -418,7 +435,7 @@ func (x *explorer) explore(p *crashPoint, v *crashVersion, i int, changed []cont
 			hash.add(hashes.content(c.Cell, 0))
 			hash.add(hashes.content(c.Cell, c.Version))
 		}
-		key := imageKey{hash, uint32(len(p.acks)), uint32(i)}
+		key := imageKey{hash, len(p.acks)}
 		if _, ok := x.seen[key]; ok {
 			return true
 		}
@@ -433,12 +450,12 @@ func (x *explorer) explore(p *crashPoint, v *crashVersion, i int, changed []cont
 		if len(batch) < size {
 			return true
 		}
-		found := len(p.wrong)
+		failures := p.failures
 		if err = flush(); err != nil || x.ended {
 			exhausted = false
 			return false
 		}
-		if read, ok := x.crew[0].read(); ok && size == 1 && len(p.wrong) == found && !p.known(chosen{choices}) {
+		if read, ok := x.crew[0].read(); ok && size == 1 && p.failures == failures {
 			prune.pass(choices, read)
 		}
 		return true
@@ -478,19 +495,11 @@ func (x *explorer) prepare(v *crashVersion, p *crashPoint, changed []content) er
 func (x *explorer) tryAll(p *crashPoint, images []chosen) error {
 	failures, errs := make([]error, len(images)), make([]error, len(x.crew))
 	if len(images) < 2*len(x.crew) {
-		for i := range images {
-			if failures[i], errs[0] = x.crew[0].try(images[i]); errs[0] != nil {
-				return errs[0]
-			}
-		}
+		errs[0] = tryShare(x.crew[0], images, failures, 0, 1)
 	} else {
 		var wg sync.WaitGroup
 		for w, c := range x.crew {
-			wg.Go(func() {
-				for i := w; i < len(images) && errs[w] == nil; i += len(x.crew) {
-					failures[i], errs[w] = c.try(images[i])
-				}
-			})
+			wg.Go(func() { errs[w] = tryShare(c, images, failures, w, len(x.crew)) })
 		}
 		wg.Wait()
 	}
@@ -499,7 +508,12 @@ func (x *explorer) tryAll(p *crashPoint, images []chosen) error {
 	}
 	x.result.Images += uint64(len(images))
 	for i, failure := range failures {
-		if failure == nil || p.known(images[i]) {
+		if failure == nil {
+			continue
+		}
+		p.failures++
+		if w := p.known(images[i], failure); w != nil {
+			x.result.Findings[w.finding].Count++
 			continue
 		}
 		if err := x.found(p, images[i], failure); err != nil || x.ended {

@@ -20,6 +20,10 @@ type CrashFinding struct {
 	// Lost are the lines that power failed too early for, as few as still are wrong. With none
 	// the program can't cope with a failure at this moment whatever is durable.
 	Lost []LostLine
+	// Names are what file systems say that isn't the newest of names, sizes and attributes: "file
+	// /mnt/pmem0/a isn't there". They hadn't got to the media; fsync, or msync of a file there,
+	// would have seen to it.
+	Names []string
 	// Proven: see [Machine.CrashStates].
 	Proven bool
 	// Count is how many states were wrong for what looks like the same reason: the same thing
@@ -31,10 +35,10 @@ type CrashFinding struct {
 
 // reason is what findings with one cause have in common.
 func (f *CrashFinding) reason() string {
-	if len(f.Lost) == 0 {
-		return f.Point.What + f.Err.Error()
-	}
 	s := ""
+	if len(f.Lost) == 0 {
+		s = f.Point.What + cause(f.Err)
+	}
 	for _, l := range f.Lost {
 		s += l.Missing
 		for _, frames := range [...][]trace.Frame{l.Store, l.Seen, l.Flush, l.Fence} {
@@ -94,6 +98,9 @@ func (f CrashFinding) String() string {
 	for _, l := range f.Lost {
 		fmt.Fprintf(&b, "\n\tlost %s", l)
 	}
+	for _, name := range f.Names {
+		fmt.Fprintf(&b, "\n\t%s: missing fsync or msync", name)
+	}
 	return b.String()
 }
 
@@ -117,7 +124,7 @@ func (x *explorer) found(p *crashPoint, image chosen, failure error) error {
 	lost := slices.Clone(image.choices)
 	for i := len(lost) - 1; i >= 0 && len(lost) > 1; i-- {
 		fewer := slices.Delete(slices.Clone(lost), i, i+1)
-		f, err := x.crew[0].try(chosen{fewer})
+		f, err := tryOne(x.crew[0], chosen{fewer})
 		if err != nil {
 			return err
 		}
@@ -126,15 +133,14 @@ func (x *explorer) found(p *crashPoint, image chosen, failure error) error {
 		}
 	}
 	if len(lost) > 0 { // also nothing lost may be wrong
-		f, err := x.crew[0].try(chosen{})
+		f, err := tryOne(x.crew[0], chosen{})
 		if err != nil {
 			return err
 		}
-		if f != nil {
+		if f != nil && cause(f) == cause(failure) {
 			lost, failure = nil, f
 		}
 	}
-	p.wrong = append(p.wrong, lost)
 	version := *p.version
 	version.stage = nil
 	version.pages = clonePages(version.pages)
@@ -150,16 +156,26 @@ func (x *explorer) found(p *crashPoint, image chosen, failure error) error {
 		f.Lost = append(f.Lost, x.m.mem.lostLine(img, c, p.Point))
 	}
 	x.m.mu.Unlock()
+	f.Names = p.newest.missingIn(version.boot)
 	f.Count = 1
 	reason := f.reason()
-	if i, ok := x.reasons[reason]; ok {
+	i, ok := x.reasons[reason]
+	if !ok && len(f.Names) > 0 { // with the newest names nothing was wrong
+		reason += "|names"
+		i, ok = x.reasons[reason]
+	}
+	if !ok {
+		i = len(x.result.Findings)
+	}
+	p.wrong = append(p.wrong, wrongImage{lost, cause(failure), i})
+	if ok {
 		x.result.Findings[i].Count++
 		return nil
 	}
 	if x.reasons == nil {
 		x.reasons = map[string]int{}
 	}
-	x.reasons[reason] = len(x.result.Findings)
+	x.reasons[reason] = i
 	x.result.Findings = append(x.result.Findings, f)
 	if len(x.result.Findings) >= x.opts.MaxFindings {
 		x.ended = true
@@ -251,11 +267,6 @@ func (b *traceBuffer) after(seq uint64) uint32 {
 	return 0
 }
 
-// leftOpen is the failure of a recovery that leaves descriptors or mappings behind.
-type leftOpen struct{ what string }
-
-func (l *leftOpen) Error() string { return "recovery or check left behind: " + l.what }
-
 // leftOpen says what a recovery has left open on the stage's machine, or nil.
 func (s *stage) leftOpen() error {
 	s.m.mu.Lock()
@@ -263,5 +274,5 @@ func (s *stage) leftOpen() error {
 	if s.m.maps.Len() == 0 && len(s.m.fds) == 0 {
 		return nil
 	}
-	return &leftOpen{fmt.Sprintf("%d descriptors, %d mappings", len(s.m.fds), s.m.maps.Len())}
+	return fmt.Errorf("recovery or check left behind: %d descriptors, %d mappings", len(s.m.fds), s.m.maps.Len())
 }

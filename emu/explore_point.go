@@ -1,11 +1,14 @@
 package emu
 
 import (
+	"encoding/json"
 	"errors"
 	"hash/maphash"
 	"runtime/debug"
 	"slices"
+	"unsafe"
 
+	"pmemlab/emu/internal/goroutine"
 	"pmemlab/emu/persist"
 )
 
@@ -20,24 +23,46 @@ type chosen struct{ choices []choice }
 // found wrong at it.
 type crashPoint struct {
 	Point
-	acks    []string
-	version *crashVersion
-	wrong   [][]choice
-	told    bool // to a process
+	acks     []string
+	newest   *blueprint // names and sizes as the workload knows them
+	version  *crashVersion
+	wrong    []wrongImage
+	failures int  // images that were wrong
+	told     bool // to a process
 }
 
-// known says whether an image has everything lost that a wrong one has: most likely it's
-// wrong for the same reason.
-func (p *crashPoint) known(image chosen) bool {
-	return slices.ContainsFunc(p.wrong, func(w []choice) bool {
-		for _, c := range w {
-			if !slices.ContainsFunc(image.choices, func(d choice) bool { return d.Cell == c.Cell }) {
-				return false
-			}
-		}
-		return true
-	})
+// wrongImage is an image, reduced, that was found wrong.
+type wrongImage struct {
+	lost    []choice // cells of the version that is looked at
+	cause   string   // with nothing lost
+	finding int      // its place in the list
 }
+
+// enter goes on to another version, whose cells are others.
+func (p *crashPoint) enter(v *crashVersion) {
+	p.version = v
+	p.wrong = slices.DeleteFunc(p.wrong, func(w wrongImage) bool { return len(w.lost) > 0 })
+}
+
+// known is a wrong image that has nothing lost but what this one has lost too: most likely this
+// is wrong for the same reason. With nothing lost it is if it says the same. nil: there's none.
+func (p *crashPoint) known(image chosen, failure error) *wrongImage {
+	i := slices.IndexFunc(p.wrong, func(w wrongImage) bool {
+		if len(w.lost) == 0 {
+			return w.cause == cause(failure)
+		}
+		return !slices.ContainsFunc(w.lost, func(c choice) bool {
+			return !slices.ContainsFunc(image.choices, func(d choice) bool { return d.Cell == c.Cell })
+		})
+	})
+	if i < 0 {
+		return nil
+	}
+	return &p.wrong[i]
+}
+
+// cause is what an error says without stacks, which differ each time.
+func cause(err error) string { return firstLine(err.Error()) }
 
 // enumerate calls show with at most limit images, those with few lines lost first, until it
 // returns false; set makes them. The choices are good until show returns.
@@ -77,10 +102,32 @@ func (h *imageHash) add(g imageHash) {
 	h[1] ^= g[1]
 }
 
-// imageKey is an image for a check: what it looks at.
+// imageKey is an image for a check: what it looks at. The hash is that of memory and of the plan.
 type imageKey struct {
 	imageHash
-	acks, version uint32
+	acks int
+}
+
+// planHash is the checksum of all that an image has besides memory: names, sizes, bad blocks.
+type planHash struct {
+	boot *blueprint // whose it is
+	hash imageHash
+}
+
+// of makes it that of boot, if it isn't yet.
+func (h *planHash) of(boot *blueprint) error {
+	if h.boot == boot {
+		return nil
+	}
+	plan, err := json.Marshal(boot)
+	if err != nil {
+		return err
+	}
+	h.boot = boot
+	for i, seed := range lineSeeds {
+		h.hash[i] = maphash.Bytes(seed, plan)
+	}
+	return nil
 }
 
 // Two seeds, so that a chance agreement of two images is out of the question.
@@ -219,8 +266,6 @@ func (w *inProcess) try(image chosen) (failure, err error) {
 	w.set = true
 	images := w.point.version.images
 	images.Apply(image.choices, w.stage.setter())
-	// A fault on bad memory is a failure of this recovery, not of the process.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	ok, failure := w.stage.run(func(m *Machine) error {
 		return w.do(&Crashed{Machine: m, Acks: w.point.acks, Point: w.point.Point})
 	})
@@ -230,14 +275,48 @@ func (w *inProcess) try(image chosen) (failure, err error) {
 	if failure == nil {
 		failure = w.stage.leftOpen()
 	}
-	// The machine was changed: the next image gets another.
-	w.set = false
-	point := w.point
-	if err := w.boot(point.version); err != nil {
-		return failure, err
+	return failure, w.renew() // the machine was changed
+}
+
+func (w *inProcess) renew() error {
+	_ = w.stage.close() // what it says is left open is the recovery's failure
+	w.stage = nil
+	return w.boot(w.point.version)
+}
+
+// errGoexit is the failure of a recovery that didn't return.
+var errGoexit = errors.New("recovery or check ended its goroutine, as t.FailNow does")
+
+// tryShare has c try every step-th of the images, from one on. It's done in another goroutine,
+// which a recovery may end.
+func tryShare(c crewMember, images []chosen, failures []error, from, step int) (err error) {
+	for i := from; i < len(images); i += step {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			// A fault on bad memory is a failure of this recovery, not of the process.
+			debug.SetPanicOnFault(true)
+			for ; i < len(images) && err == nil; i += step {
+				failures[i] = errGoexit
+				failures[i], err = c.try(images[i])
+			}
+		}()
+		<-done
+		if err == nil && i < len(images) {
+			err = c.renew()
+		}
+		if err != nil {
+			return err
+		}
 	}
-	w.point = point
-	return failure, nil
+	return nil
+}
+
+// tryOne has c try an image.
+func tryOne(c crewMember, image chosen) (failure, err error) {
+	failures := [1]error{}
+	err = tryShare(c, []chosen{image}, failures[:], 0, 1)
+	return failures[0], err
 }
 
 func (w *inProcess) read() ([]readRange, bool) {
@@ -253,9 +332,20 @@ func (w *inProcess) stop() error {
 	}
 	err := w.stage.close()
 	w.stage, w.set = nil, false
-	var open *leftOpen
-	if errors.As(err, &open) { // the recovery's failure, and told
-		err = nil
-	}
 	return err
+}
+
+// beforeCopy is the operation of a point before a copy.
+const beforeCopy = "copy"
+
+// copying tells the hook of a copy that is about to be made; storing calls it.
+//
+//go:noinline
+//go:norace
+func (r *recorder) copying(p unsafe.Pointer, n uintptr) {
+	if hook := r.hook.Load(); hook != nil {
+		var callers [goroutine.Depth]uintptr
+		goroutine.Callers(callersSkip+1, &callers)
+		(*hook)(operation{beforeCopy, goroutine.ID(), uintptr(p), uint64(n), callers})
+	}
 }

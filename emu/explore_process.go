@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -102,7 +103,7 @@ func serveIfWorker(opts *ExploreOptions, call int, do func(*Crashed) error) bool
 	v := os.Getenv(workerVariable)
 	if v == workerName(call, opts.Test) {
 		in, out := os.NewFile(3, "requests"), os.NewFile(4, "answers")
-		if err := serve(in, out, do, !opts.InProcess); err != nil {
+		if err := serve(in, out, do); err != nil {
 			fmt.Fprintln(os.Stderr, "emu: worker of Explore:", err)
 			os.Exit(1)
 		}
@@ -113,11 +114,34 @@ func serveIfWorker(opts *ExploreOptions, call int, do func(*Crashed) error) bool
 
 func workerName(call int, test string) string { return fmt.Sprintf("%d %s", call, test) }
 
-// serve answers requests until there are no more.
-func serve(in io.Reader, out io.Writer, do func(*Crashed) error, faults bool) error {
-	debug.SetPanicOnFault(faults)
+// serve has requests answered.
+func serve(in io.Reader, out io.Writer, do func(*Crashed) error) error {
 	dec, enc := gob.NewDecoder(in), gob.NewEncoder(out)
 	w := &served{do: do}
+	for {
+		err := errGoexit
+		done := make(chan struct{})
+		go func() { // a recovery may end it
+			defer close(done)
+			debug.SetPanicOnFault(true)
+			err = w.answer(dec, enc)
+		}()
+		<-done
+		if err != errGoexit {
+			return err
+		}
+		a := answer{Failed: true, Failure: err.Error()}
+		if err := w.restart(); err != nil {
+			a.Err = err.Error()
+		}
+		if err := enc.Encode(a); err != nil {
+			return err
+		}
+	}
+}
+
+// answer answers requests until there are no more.
+func (w *served) answer(dec *gob.Decoder, enc *gob.Encoder) error {
 	for {
 		var r request
 		if err := dec.Decode(&r); err == io.EOF {
@@ -244,10 +268,9 @@ func (p *process) start() error {
 	for i := range name {
 		name[i] = "^" + regexp.QuoteMeta(name[i]) + "$"
 	}
-	p.cmd = exec.Command(os.Args[0], "-test.run="+strings.Join(name, "/"), "-test.timeout=0")
-	if f := flag.Lookup("test.count"); f != nil {
-		p.cmd.Args = append(p.cmd.Args, "-test.count="+f.Value.String())
-	}
+	flags, rest := workerFlags(os.Args[1:])
+	flags = append(flags, "-test.run="+strings.Join(name, "/"), "-test.timeout=0")
+	p.cmd = exec.Command(os.Args[0], append(flags, rest...)...)
 	p.cmd.Env = append(os.Environ(), workerVariable+"="+workerName(p.x.call, p.x.opts.Test))
 	p.log = &output{}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
@@ -273,6 +296,33 @@ func (p *process) start() error {
 	p.in, p.out = in, out
 	p.enc, p.dec = gob.NewEncoder(in), gob.NewDecoder(out)
 	return nil
+}
+
+// workerFlags are those of the arguments that can decide what a test does before Explore, as how
+// often it runs does: all flags but those that say which tests run, end them, or write files.
+// rest is what is behind the flags.
+func workerFlags(args []string) (flags, rest []string) {
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && args[0] != "--" {
+		name, _, whole := strings.Cut(strings.TrimLeft(args[0], "-"), "=")
+		n := 1
+		if f := flag.Lookup(name); f != nil && !whole && len(args) > 1 {
+			if b, ok := f.Value.(interface{ IsBoolFlag() bool }); !ok || !b.IsBoolFlag() {
+				n = 2
+			}
+		}
+		name, test := strings.CutPrefix(name, "test.")
+		if !test || !slices.Contains(ownFlags[:], name) && !strings.HasSuffix(name, "profile") &&
+			!strings.HasPrefix(name, "bench") && !strings.HasPrefix(name, "fuzz") {
+			flags = append(flags, args[:n]...)
+		}
+		args = args[n:]
+	}
+	return flags, args
+}
+
+// ownFlags aren't for workers, of the flags of tests.
+var ownFlags = [...]string{
+	"run", "list", "timeout", "failfast", "paniconexit0", "v", "artifacts", "outputdir", "testlogfile", "trace", "gocoverdir",
 }
 
 // ask sends a request and waits for the answer, or kills the process.
@@ -410,6 +460,8 @@ func (p *process) try(image chosen) (failure, err error) {
 	}
 	return nil, err
 }
+
+func (p *process) renew() error { return nil } // recoveries have another process's goroutines
 
 func (p *process) read() ([]readRange, bool) { return p.last.Read, p.last.Known }
 

@@ -36,7 +36,10 @@ func (f *CrashFinding) SaveTo(dir string) (SavedFiles, error) {
 	}
 	what := fmt.Sprint(f.Lost, len(f.Acks))
 	if len(f.Lost) == 0 {
-		what += f.Err.Error()
+		what += cause(f.Err)
+	}
+	if len(f.Names) > 0 {
+		what += fmt.Sprint(f.Names)
 	}
 	places := [][]trace.Frame{f.Point.Callers}
 	for _, l := range f.Lost {

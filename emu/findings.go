@@ -1,7 +1,9 @@
 package emu
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -65,6 +67,7 @@ func (m *Machine) ClearFindings() {
 	defer m.mu.Unlock()
 	m.look(nil, everything)
 	m.mem.checks.Clear()
+	m.mem.unsynced = nil
 }
 
 func (d *durability) findings() []Finding {
@@ -80,7 +83,37 @@ func (d *durability) findings() []Finding {
 		}
 		all = append(all, g)
 	}
+	all = append(all, d.unsynced...)
+	slices.SortStableFunc(all, func(a, b Finding) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all
+}
+
+// maxUnsynced is how many different findings of commit points in the page cache are kept.
+const maxUnsynced = 10000
+
+// commitSectors is check.Checker.Commit for [off, off+n) of a file in the page cache, which only msync and
+// fsync make durable. mu must be held.
+func (d *durability) commitSectors(op check.Op, o *object, off, n uint64, what string) {
+	text := fmt.Sprintf("the bytes are taken for durable at %q, but are in the page cache only: msync or fsync them before it", what)
+	for at := off &^ (sectorSize - 1); at < off+n; at += sectorSize {
+		if !d.sectors.Pending(d.media.place(o, at), 1) {
+			continue
+		}
+		from, to := max(at, off), min(at+sectorSize, off+n)
+		f := Finding{
+			Rule: check.NotDurableAtCommit, Proven: true, Object: o.name, Off: from, Len: to - from, Count: 1, Text: text,
+			Seq: op.Seq, Callers: d.stacks.frames(op.Stack),
+		}
+		i := slices.IndexFunc(d.unsynced, func(g Finding) bool {
+			return g.Text == f.Text && g.Object == f.Object && slices.Equal(g.Callers, f.Callers)
+		})
+		switch {
+		case i >= 0:
+			d.unsynced[i].Count++
+		case len(d.unsynced) < maxUnsynced:
+			d.unsynced = append(d.unsynced, f)
+		}
+	}
 }
 
 // NotDurable is the error of [Machine.Durable]: a line that a power failure could lose.
@@ -151,6 +184,8 @@ func (m *Machine) CommitPoint(what string, b ...[]byte) error {
 			m.look(o, pagesOf(off, n))
 			if o.kept() == keptLines {
 				m.mem.checks.Commit(op, m.mem.media.place(o, off), n, what)
+			} else {
+				m.mem.commitSectors(op, o, off, n, what)
 			}
 			return nil
 		})

@@ -40,7 +40,8 @@ type FS struct {
 	// MAP_SYNC is refused. Tmpfs has no DAX.
 	DAX bool
 	// VirtioPmem puts it on a virtio-pmem device, where DAX works and MAP_SYNC is
-	// refused. Tmpfs has no device.
+	// refused. Tmpfs has no device. What is durable there goes by cache lines as of
+	// other DAX, msync and fsync being the flush that makes names and sizes durable.
 	VirtioPmem bool
 	// Region is what its block device lies on; the zero value for Tmpfs, which has
 	// no device, and for VirtioPmem, which has no DIMMs.

@@ -1,17 +1,19 @@
 package emu
 
 import (
+	"bytes"
+	"compress/flate"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"pmemlab/emu/trace"
 )
 
 // imageExtra is what an image file holds besides the image.
 type imageExtra struct {
-	Trace string // JSON lines
+	Trace []byte `json:",omitempty"` // a deflate stream (RFC 1951) of JSON lines
 	Lost  []Line
 	Bad   []savedBad `json:",omitempty"`
 	// Unsafe are the DIMMs whose counts of dirty shutdowns rise at the boot.
@@ -24,24 +26,76 @@ type savedBad struct {
 }
 
 // Save writes the image so that [Load] can read it, in another process too: all that a
-// power failure leaves of the machine, and the trace of the one that failed, up to the failure.
+// power failure leaves of the machine, and the trace of the one that failed, up to the failure: of
+// a long one the newest events, which [trace.Log] says by Dropped.
 func (i *Image) Save(w io.Writer) error {
 	extra := imageExtra{Lost: i.Lost(), Unsafe: i.unsafe}
 	for _, b := range i.bad {
 		extra.Bad = append(extra.Bad, savedBad{b.object, b.x.start, b.x.end - b.x.start})
 	}
-	var log strings.Builder
 	if t := i.Trace(); t != nil {
-		if err := t.WriteJSON(&log); err != nil {
+		var err error
+		if extra.Trace, err = packTrace(t, maxTraceText); err != nil {
 			return err
 		}
-		extra.Trace = log.String()
 	}
 	text, err := json.Marshal(extra)
 	if err != nil {
 		return err
 	}
 	return writeImage(w, i.version.boot, i.contents(), text)
+}
+
+// How much of a trace an image file holds: bytes of JSON lines, and of the stream.
+const (
+	maxTraceText   = 256 << 20
+	maxTraceStream = maxImageHeader / 2
+)
+
+var errTraceTooLong = errors.New("there are more bytes of it than allowed")
+
+// limited passes on at most left bytes.
+type limited struct {
+	w    io.Writer
+	left int
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, errTraceTooLong
+	}
+	return l.w.Write(p)
+}
+
+// packTrace compresses the newest events of l, as many halves of it as fit.
+func packTrace(l *trace.Log, limit int) ([]byte, error) {
+	newest := *l
+	for {
+		var stream bytes.Buffer
+		deflate, err := flate.NewWriter(&limited{&stream, maxTraceStream}, flate.BestSpeed)
+		if err != nil {
+			return nil, err
+		}
+		if err = newest.WriteJSON(&limited{deflate, limit}); err == nil {
+			err = deflate.Close()
+		}
+		n := len(newest.Events)
+		if err == nil || !errors.Is(err, errTraceTooLong) || n == 0 {
+			return stream.Bytes(), err
+		}
+		newest.Events = newest.Events[n-n/2:]
+		newest.Dropped += uint64(n - n/2)
+	}
+}
+
+// unpackTrace reads what packTrace has written.
+func unpackTrace(stream []byte, limit int64) (*trace.Log, error) {
+	text := &io.LimitedReader{R: flate.NewReader(bytes.NewReader(stream)), N: limit + 1}
+	log, err := trace.ReadJSON(text)
+	if text.N == 0 {
+		err = errTraceTooLong
+	}
+	return log, err
 }
 
 // Trace returns what the machine that failed had recorded until then.
@@ -69,8 +123,8 @@ func Load(r io.Reader) (*Image, error) {
 		version: &crashVersion{boot: f.Blueprint, index: f.Blueprint.index()},
 		fixed:   map[int]map[uint64]*mediaPage{}, unsafe: extra.Unsafe, lost: extra.Lost,
 	}
-	if extra.Trace != "" {
-		log, err := trace.ReadJSON(strings.NewReader(extra.Trace))
+	if len(extra.Trace) > 0 {
+		log, err := unpackTrace(extra.Trace, maxTraceText)
 		if err != nil {
 			return nil, fmt.Errorf("emu: the trace of an image: %w", err)
 		}

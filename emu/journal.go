@@ -16,8 +16,8 @@ type fsVersion struct {
 	created map[int]bool // the numbers of files and directories that weren't there yet
 	// inodes are what others were. Those with a Parent weren't gone yet.
 	inodes map[int]inodeBlueprint
-	// lost are the pages of files, by the number of the object, that went with the change.
-	lost map[int]map[uint64]*mediaPage
+	// lost is what of files went with the change, in the order in which it did.
+	lost []lostRange
 }
 
 // maxVersions bounds how many versions of a file system are kept; changes past it are taken
@@ -34,6 +34,7 @@ func (fs *FileSystem) journal() *fsVersion {
 	if fs.cfg.Type == Tmpfs || fs.root == nil || fs.m.mem.off {
 		return nil
 	}
+	fs.m.catchUp() // what was stored before the change can't have committed it
 	if len(fs.versions) == maxVersions {
 		fs.versionsLost = true
 		return fs.versions[maxVersions-1]
@@ -58,6 +59,7 @@ func (v *fsVersion) changes(o *object) {
 	if _, ok := v.inodes[o.number]; ok {
 		return
 	}
+	v.lookBefore(o)
 	b, err := o.tell()
 	if err != nil {
 		o.fs.m.remember(err)
@@ -120,29 +122,14 @@ func (v *fsVersion) before(newer *fileSystemBlueprint) *fileSystemBlueprint {
 	return &older
 }
 
-// keep adds lost pages, of which older ones count.
-func (v *fsVersion) keep(lost map[int]map[uint64]*mediaPage) {
-	for number, pages := range lost {
-		if v.lost == nil {
-			v.lost = map[int]map[uint64]*mediaPage{}
-		}
-		if v.lost[number] == nil {
-			v.lost[number] = map[uint64]*mediaPage{}
-		}
-		for i, page := range pages {
-			if v.lost[number][i] == nil {
-				v.lost[number][i] = page
-			}
-		}
+// lookBefore finds what the program has stored in o before the change.
+func (v *fsVersion) lookBefore(o *object) {
+	fs := o.fs
+	if last := len(fs.versions) - 1; o.mapped && o.kept() != keptNot && fs.versions[last] == v {
+		fs.versions = fs.versions[:last] // such a store commits changes before this one at most
+		fs.m.look(o, extent{0, o.lastSize()})
+		fs.versions = append(fs.versions, v)
 	}
-}
-
-// keepLost keeps what was cut off o for the version of its file system in which it was there.
-func (o *object) keepLost(pages map[uint64]*mediaPage) {
-	if o.fs == nil || len(o.fs.versions) == 0 || len(pages) == 0 {
-		return
-	}
-	o.fs.versions[len(o.fs.versions)-1].keep(map[int]map[uint64]*mediaPage{o.number: pages})
 }
 
 // commit makes all that the file system says durable. The machine's mu must be held.
@@ -152,13 +139,31 @@ func (fs *FileSystem) commit() {
 	}
 }
 
+// commitInode makes durable what was done to o, and what was done before that.
+func (fs *FileSystem) commitInode(o *object) {
+	i := len(fs.versions) - 1
+	if fs.versionsLost {
+		i-- // the last one stands for changes of others since, too
+	}
+	for ; i >= 0; i-- {
+		v := fs.versions[i]
+		if _, ok := v.inodes[o.number]; ok || v.created[o.number] {
+			fs.versions = slices.Delete(fs.versions, 0, i+1)
+			fs.versionsLost = fs.versionsLost && len(fs.versions) == maxVersions
+			return
+		}
+	}
+}
+
 // released lets go of what is known of o, which has neither a name nor users.
 func (d *durability) released(o *object) {
+	d.faulted.forget(o, everything)
 	if mem := d.memory(o); mem != nil && !d.off {
+		waiting := d.waiting(o, everything)
 		for _, n := range o.spans {
 			mem.Discard(n<<spanBits, 1<<spanBits)
 		}
-		o.keepLost(d.media.cut(o, 0, everything.end))
+		o.keepLost(everything, waiting, d.media.cut(o, 0, everything.end))
 	}
 	d.media.drop(o)
 }

@@ -12,19 +12,36 @@ type spanPlace struct {
 	off    uint64
 }
 
-// where tells of an offset in the common space of which object it is, by number, and where
-// in it. What it says stays as it is now.
-func (s *media) where() func(off uint64) (object int, at uint64) {
-	places := make([]spanPlace, len(s.spans))
+// spanPlaces are where the spans of the media are, by number.
+type spanPlaces struct{ all []spanPlace }
+
+// places is where the spans are now; it stays so.
+func (s *media) places() *spanPlaces {
+	p := &spanPlaces{make([]spanPlace, len(s.spans))}
 	for i, sp := range s.spans {
 		if sp != nil {
-			places[i] = spanPlace{sp.obj.number, sp.off}
+			p.all[i] = spanPlace{sp.obj.number, sp.off}
 		}
 	}
-	return func(off uint64) (int, uint64) {
-		p := places[off>>spanBits]
-		return p.object, p.off | off&(1<<spanBits-1)
+	return p
+}
+
+// where tells of an offset in the common space of which object it is, by number, and where
+// in it.
+func (p *spanPlaces) where(off uint64) (object int, at uint64) {
+	sp := p.all[off>>spanBits]
+	return sp.object, sp.off | off&(1<<spanBits-1)
+}
+
+// place is the inverse of where. An object that has no span there gets one.
+func (p *spanPlaces) place(object int, at uint64) uint64 {
+	sp := spanPlace{object, at >> spanBits << spanBits}
+	n := slices.Index(p.all, sp)
+	if n < 0 {
+		n = len(p.all)
+		p.all = append(p.all, sp)
 	}
+	return uint64(n)<<spanBits | at&(1<<spanBits-1)
 }
 
 // put stores p at off of o as durable, which nothing was known of yet.

@@ -161,7 +161,7 @@ func (r *recorder) line(kind recordKind, by flushKind, g int64, addr uintptr) (r
 	for {
 		rec, t = r.begin()
 		rec.order = r.order(t)
-		readLine(addr, &rec.line)
+		rec.read(t, addr)
 		if sameLine(&rec.line, before) {
 			break
 		}
@@ -226,6 +226,10 @@ func (r *recorder) flushed(p unsafe.Pointer, n uintptr, by flushKind, fence bool
 
 //go:norace
 func (r *recorder) flushLines(p unsafe.Pointer, n uintptr, by flushKind, fence bool, g int64, callers *[goroutine.Depth]uintptr) {
+	if n >= bulk {
+		r.flushBulk(p, n, by, fence, g, callers)
+		return
+	}
 	kind := recFlush
 	first, last := linesOf(p, n)
 	if by == flushNone {
@@ -287,6 +291,13 @@ func (r *recorder) fence() {
 //
 //go:norace
 func (r *recorder) storing(p unsafe.Pointer, n uintptr) {
+	if r.hook.Load() != nil {
+		r.copying(p, n)
+	}
+	if n >= bulk {
+		r.storingBulk(p, n)
+		return
+	}
 	g := goroutine.ID()
 	first, last := linesOf(p, n)
 	for at := first; ; at += lineSize {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"syscall"
 
 	"pmemlab/emu/exact"
@@ -22,6 +23,8 @@ type stage struct {
 	lastSpan uint64
 	last     *stagedObject
 	zero     [pageSize]byte
+	host     *watchedHost
+	keepers  map[string]*stagedObject // by the paths that they are opened by
 }
 
 // stagedObject is an object of the stage's machine, with all of it mapped.
@@ -29,6 +32,24 @@ type stagedObject struct {
 	*object
 	mem  staged // to be set up
 	view staged // to be looked at
+	// changed is the memfd's change time when it was last known to be as it's to be.
+	changed int64
+	size    uint64 // in bytes
+}
+
+// watchedHost notes what is opened for writing: with a descriptor of the host's a recovery can
+// write past the machine. The machine's mu guards it.
+type watchedHost struct {
+	platform.Platform
+	writable []string
+}
+
+// Open is that of [platform.Platform].
+func (h *watchedHost) Open(path string, flags int, mode uint32) (int, error) {
+	if flags&(platform.OWronly|platform.ORdwr) != 0 {
+		h.writable = append(h.writable, path)
+	}
+	return h.Platform.Open(path, flags, mode)
 }
 
 // staged is a mapping of a whole object.
@@ -43,9 +64,11 @@ func newStage(v *crashVersion) (*stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stage{m: m, pages: v.pages, where: v.where, objects: map[int]*stagedObject{}, lastSpan: noPage}
+	s := &stage{m: m, pages: v.pages, where: v.where, objects: map[int]*stagedObject{}, keepers: map[string]*stagedObject{}, lastSpan: noPage}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	s.host = &watchedHost{Platform: m.host}
+	m.host = s.host
 	m.unrecorded()
 	for _, o := range m.objects {
 		if o.kept() == keptNot {
@@ -66,6 +89,8 @@ func (s *stage) add(o *object) error {
 	st := &stagedObject{object: o}
 	s.objects[o.number] = st
 	size := o.lastSize()
+	st.size = size
+	s.keepers[procFD(o.keeper)] = st
 	if size == 0 {
 		return nil
 	}
@@ -85,7 +110,8 @@ func (s *stage) add(o *object) error {
 			copy(st.mem.b[at:], page.data[:])
 		}
 	}
-	return nil
+	st.changed, _, err = changeTime(o.keeper)
+	return err
 }
 
 func (s *stage) close() error {
@@ -154,6 +180,7 @@ func (s *stage) run(do func(*Machine) error) (ok bool, err error) {
 	m.mu.Lock()
 	m.touched = m.touched[:0]
 	m.reads = m.reads[:0]
+	s.host.writable = s.host.writable[:0]
 	before := m.changes()
 	m.mu.Unlock()
 	exact.Reads(true)
@@ -177,7 +204,50 @@ func (s *stage) run(do func(*Machine) error) (ok bool, err error) {
 			}
 		}
 	}
-	return true, err
+	return s.undoWrites(), err
+}
+
+// undoWrites sets back what a recovery has written past the machine, to objects that it has
+// opened and not mapped: the change time of those that are mapped tells nothing. It returns
+// false if that can't be. m.mu must be held.
+func (s *stage) undoWrites() bool {
+	for i, path := range s.host.writable {
+		o := s.keepers[path]
+		if o == nil || slices.Contains(s.host.writable[:i], path) ||
+			slices.ContainsFunc(s.m.touched, func(t touchedPages) bool { return t.object == o.object }) {
+			continue
+		}
+		at, _, err := changeTime(o.keeper)
+		if err != nil || o.lastSize() != o.size {
+			return false
+		}
+		if at == o.changed && !recent(at) {
+			continue
+		}
+		o.changed = at
+		if s.restore(o) != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// restore sets all of o back to what is durable for certain.
+func (s *stage) restore(o *stagedObject) error {
+	for i, page := range s.pages[o.number] {
+		if at := i * pageSize; at < uint64(len(o.mem.b)) {
+			copy(o.mem.b[at:], page.data[:])
+		}
+	}
+	xs, err := written(o.keeper)
+	for _, x := range xs {
+		for at := x.start &^ (pageSize - 1); at < min(x.end, uint64(len(o.mem.b))); at += pageSize {
+			if s.pages[o.number][at/pageSize] == nil {
+				clear(o.mem.b[at : at+pageSize])
+			}
+		}
+	}
+	return err
 }
 
 // touchedPages are pages of an object that may have been written to.

@@ -229,6 +229,34 @@ func (c *Checker) Flush(op Op, off, n uint64, kind Kind) {
 	}
 }
 
+// Range is the bytes [Off, Off+Len).
+type Range struct{ Off, Len uint64 }
+
+// FlushAll is Flush of several ranges, of which none is empty, by one operation: it isn't waste
+// if any part of it isn't. A finding of waste tells of the first.
+func (c *Checker) FlushAll(op Op, kind Kind, ranges ...Range) {
+	c.now++
+	g := c.goroutine(op.G)
+	g.work = true
+	if len(ranges) == 0 {
+		return
+	}
+	useful := false
+	var before Op
+	var mark uint64
+	for _, r := range ranges {
+		u, b, m := c.flushPart(g, op, r.Off, r.Len, kind)
+		useful = useful || u
+		if m > mark {
+			before, mark = b, m
+		}
+	}
+	if !useful {
+		c.wastedFlush(op, ranges[0].Off, ranges[0].Len, before, mark)
+	}
+	c.trim()
+}
+
 // Persist is a flush of the lines of [off, off+n), and a fence.
 func (c *Checker) Persist(op Op, off, n uint64, kind Kind) {
 	c.now++
@@ -291,14 +319,21 @@ func (c *Checker) persistLine(g *goroutine, op Op, off, n uint64, kind Kind) boo
 }
 
 func (c *Checker) flush(g *goroutine, op Op, off, n uint64, kind Kind) {
+	if useful, before, mark := c.flushPart(g, op, off, n, kind); !useful {
+		c.wastedFlush(op, off, n, before, mark)
+	}
+	c.trim()
+}
+
+// flushPart is flush for a part of what op flushes. It says whether that was of use, and if it
+// wasn't which operation had flushed it last, and when.
+func (c *Checker) flushPart(g *goroutine, op Op, off, n uint64, kind Kind) (useful bool, before Op, mark uint64) {
 	last := end(off, n)
 	if c.pageCache || kind == None {
 		c.idleFlush(op, off, last)
-		return
+		return true, Op{}, 0
 	}
-	useful := c.eadr // whatever it does: a program may well be made for machines without
-	var before Op
-	var mark uint64
+	useful = c.eadr // whatever it does: a program may well be made for machines without
 	for _, l := range c.lines(off/lineSize, last/lineSize) {
 		if c.eadr {
 			if f := l.of(op.G); f != nil && kind == Strong {
@@ -328,10 +363,7 @@ func (c *Checker) flush(g *goroutine, op Op, off, n uint64, kind Kind) {
 		}
 		c.settle(l)
 	}
-	if !useful {
-		c.wastedFlush(op, off, n, before, mark)
-	}
-	c.trim()
+	return useful, before, mark
 }
 
 // idleFlush is a flush of the bytes from off to last that can do nothing.

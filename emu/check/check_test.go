@@ -389,3 +389,23 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushAll: one operation's flush of several ranges is waste only if all of it is.
+func TestFlushAll(t *testing.T) {
+	a, b := check.Range{Off: 0, Len: 64}, check.Range{Off: 1 << 20, Len: 128}
+	for _, test := range []struct {
+		name   string
+		stored []check.Range
+		want   int
+	}{{"none", nil, 1}, {"the first", []check.Range{a}, 0}, {"the second", []check.Range{b}, 0}, {"both", []check.Range{a, b}, 0}} {
+		c := check.New(check.Config{})
+		for i, r := range test.stored {
+			c.Changed(op(uint64(i), 1), r.Off, r.Len, check.Exact)
+		}
+		c.FlushAll(op(8, 1), check.Weak, a, b)
+		c.Fence(op(9, 1))
+		if got := c.Findings(); len(got) != test.want {
+			t.Errorf("%s stored: findings %v, want %d", test.name, got, test.want)
+		}
+	}
+}

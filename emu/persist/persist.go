@@ -51,6 +51,7 @@ type Memory struct {
 	media     Media
 	blockSize uint64
 	spare     []*block // clean ones, to be used again
+	scratch   [sectorSize]byte
 	blocks    map[uint64]*block
 	dirty     []*block // those with writes that aren't durable for certain, in any order
 
@@ -303,8 +304,7 @@ func (m *Memory) harden(b *block, upTo uint64, g int64, fencing bool) {
 		return
 	}
 	if b.harden(upTo, g, fencing) {
-		var content [sectorSize]byte
-		p := content[:m.blockSize]
+		p := m.scratch[:m.blockSize]
 		putWords(p, b.floor)
 		m.media.Write(b.off, p)
 	}
@@ -418,8 +418,7 @@ func (m *Memory) block(off uint64) *block {
 		} else {
 			b = newBlock(m.blockSize)
 		}
-		var content [sectorSize]byte
-		p := content[:m.blockSize]
+		p := m.scratch[:m.blockSize]
 		m.media.Read(off, p)
 		b.begin(off, p)
 		m.blocks[off/m.blockSize] = b
@@ -429,7 +428,7 @@ func (m *Memory) block(off uint64) *block {
 
 func (m *Memory) read(off uint64, p []byte, of func(*block) []uint64) {
 	checkRange(off, uint64(len(p)))
-	buf := make([]byte, m.blockSize)
+	buf := m.scratch[:m.blockSize]
 	for len(p) > 0 {
 		at := off % m.blockSize
 		if b := m.blocks[off/m.blockSize]; b != nil {
