@@ -228,7 +228,8 @@ func (m *Machine) noteReads(addr uintptr, n uint64) {
 
 // Unexplained is, in exact mode, how many changes were found in memory that no recorded store
 // explains: of assembly, of system calls, of another mapping (see package exact). What they
-// were is in the trace, as [trace.Change]. Lost is how many stores there was no memory to record.
+// were is in the trace, as [trace.Change]. A store that another goroutine is in the middle of
+// during a look may count. Lost is how many stores there was no memory to record.
 // Without exact mode both are zero.
 func (m *Machine) Unexplained() (changes, lost uint64) {
 	m.mu.Lock()
