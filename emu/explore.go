@@ -512,7 +512,9 @@ func (x *explorer) tryAll(p *crashPoint, images []chosen) error {
 			continue
 		}
 		p.failures++
-		if w := p.known(images[i], failure); w != nil {
+		// A proven failure isn't hidden behind one that is only possible.
+		if w := p.known(images[i], failure); w != nil &&
+			(x.result.Findings[w.finding].Proven || !x.proven(p.version, images[i].choices)) {
 			x.result.Findings[w.finding].Count++
 			continue
 		}

@@ -169,7 +169,11 @@ func (x *explorer) found(p *crashPoint, image chosen, failure error) error {
 	}
 	p.wrong = append(p.wrong, wrongImage{lost, cause(failure), i})
 	if ok {
-		x.result.Findings[i].Count++
+		old := &x.result.Findings[i]
+		if f.Count = old.Count + 1; f.Proven && !old.Proven { // the proven one is worth more
+			*old = f
+		}
+		old.Count = f.Count
 		return nil
 	}
 	if x.reasons == nil {

@@ -17,7 +17,7 @@ import (
 // TestMain makes this test program the Go worker if it is started as such, or a process for
 // recoveries.
 func TestMain(m *testing.M) {
-	if os.Getenv("PMEMLAB_EXPLORE_WORKER") != "" || len(os.Args) > 1 && os.Args[1] == workerArg {
+	if os.Getenv(explorerVariable) != "" || len(os.Args) > 1 && os.Args[1] == workerArg {
 		status, _ := special(os.Args[1:], os.Stdout, os.Stderr)
 		os.Exit(status)
 	}

@@ -21,11 +21,12 @@ import (
 //   - persist: of 64 bytes, with a store before it, on the emulated machine and on the host
 //   - looks: of some pages, each of which was written to since the look before
 
-// crashArg as first argument makes the program measure the emulated machine, and one that
-// begins with explorerArg makes it a process for recoveries: emu starts it like a test.
+// crashArg as first argument makes the program measure the emulated machine. With
+// explorerVariable in the environment it's a process for recoveries: emu starts it like a test.
 const (
-	crashArg    = "crash"
-	explorerArg = "-test.run="
+	crashArg         = "crash"
+	explorerVariable = "PMEMLAB_EXPLORE_WORKER"
+	explorerArg      = "-test.run="
 )
 
 // crashOptions are the flags of that half.
@@ -45,8 +46,12 @@ func special(args []string, stdout, stderr io.Writer) (status int, ok bool) {
 		return 0, false
 	case args[0] == workerArg:
 		return goWorker(args[1:], os.Stdin, stdout), true
-	case strings.HasPrefix(args[0], explorerArg):
-		return exploreInProcess(strings.TrimPrefix(args[0], explorerArg), stderr), true
+	case os.Getenv(explorerVariable) != "":
+		for _, arg := range args { // beside the flags that this program was given
+			if pattern, ok := strings.CutPrefix(arg, explorerArg); ok {
+				return exploreInProcess(pattern, stderr), true
+			}
+		}
 	case args[0] == crashArg:
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
