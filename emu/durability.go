@@ -251,11 +251,12 @@ func (d *durability) line(rec *record, op check.Op, run ranged) {
 				if d.m.rec.exact {
 					d.unexplained++
 				}
-				d.firstStore(mp)
-				if d.checks.PersistFound(op, off) {
-					return
+				if !d.checks.PersistFound(op, off) {
+					d.changedLine(op, off, &d.before, &rec.line)
+					d.checks.Persist(op, off, lineSize, rec.by.strength())
 				}
-				d.changedLine(op, off, &d.before, &rec.line)
+				d.firstStore(mp)
+				return
 			}
 			d.checks.Persist(op, off, lineSize, rec.by.strength())
 			return

@@ -128,6 +128,7 @@ func (r *recorder) order(n uint64) uint64 {
 // readLine reads the line at addr; atomicity is that of aligned words.
 //
 //go:norace
+//go:nocheckptr
 func readLine(addr uintptr, line *[lineSize]byte) {
 	copyLine(line, (*[lineSize]byte)(platform.Pointer(addr)))
 }
@@ -135,6 +136,7 @@ func readLine(addr uintptr, line *[lineSize]byte) {
 // copyLine is *to = *from, in words and without a call.
 //
 //go:norace
+//go:nocheckptr
 func copyLine(to, from *[lineSize]byte) {
 	t, f := (*[lineWords]uint64)(unsafe.Pointer(to)), (*[lineWords]uint64)(unsafe.Pointer(from))
 	t[0], t[1], t[2], t[3] = f[0], f[1], f[2], f[3]
@@ -144,9 +146,10 @@ func copyLine(to, from *[lineSize]byte) {
 // sameLine is *a == *b, in words and without a call.
 //
 //go:norace
+//go:nocheckptr
 func sameLine(a, b *[lineSize]byte) bool {
 	x, y := (*[lineWords]uint64)(unsafe.Pointer(a)), (*[lineWords]uint64)(unsafe.Pointer(b))
-	return x[0]^y[0]|x[1]^y[1]|x[2]^y[2]|x[3]^y[3]|x[4]^y[4]|x[5]^y[5]|x[6]^y[6]|x[7]^y[7] == 0
+	return (x[0]^y[0])|(x[1]^y[1])|(x[2]^y[2])|(x[3]^y[3])|(x[4]^y[4])|(x[5]^y[5])|(x[6]^y[6])|(x[7]^y[7]) == 0
 }
 
 // line begins a record of the line at addr, which is complete once its number t is stored

@@ -28,7 +28,7 @@
 //	  Log.Append 1: Memcpy: with NONTEMPORAL: equivalent, B
 //	  Log.Append 2: Drain: left out: refused, before Log.Append 3; missing fence for what Log.Append 1 stored
 //	  Log.Append 2: Drain: drained by another goroutine: refused, before Log.Append 3; missing fence by the goroutine that flushed for what Log.Append 1 stored
-//	  Log.Append 3: Persist: left out: lost, before Log.Append 1; missing flush for what was stored before Log.Append 1; store-never-flushed
+//	  Log.Append 3: Persist: left out: lost, before Log.Append 1; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Log.Append 3: Persist: flush only: lost, before Log.Append 1; missing fence for what was stored before Log.Append 3; flushed-never-fenced
 //	  Log.Append 3: Persist: drain only: lost, before Log.Append 1; missing flush for what was stored before Log.Append 3; store-never-flushed
 //	  Log.Append 3: Persist: drained by another goroutine: lost, before Log.Append 1; missing fence by the goroutine that flushed for what was stored before Log.Append 3; fenced-by-another-goroutine
@@ -39,7 +39,7 @@
 //	  Table.Put 1: Persist: drain only | without the first line: refused, before Table.set 1; missing flush for what was stored before Table.Put 1; store-never-flushed
 //	  Table.Put 1: Persist: drained by another goroutine: refused, before Table.set 1; missing fence by the goroutine that flushed for what was stored before Table.Put 1
 //	  Table.Put 1: Persist: without the last line: torn, before Table.set 1; missing flush for what was stored before Table.Put 1; store-never-flushed
-//	  Table.set 1: Persist: left out: lost, before Table.Put 1; missing flush for what was stored before Table.Put 1; store-never-flushed
+//	  Table.set 1: Persist: left out: lost, before Table.Put 1; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Table.set 1: Persist: flush only: lost, before Table.Put 1; missing fence for what was stored before Table.set 1; flushed-never-fenced
 //	  Table.set 1: Persist: drain only: lost, before Table.Put 1; missing flush for what was stored before Table.set 1; store-never-flushed
 //	  Table.set 1: Persist: drained by another goroutine: lost, before Table.Put 1; missing fence by the goroutine that flushed for what was stored before Table.set 1; fenced-by-another-goroutine
@@ -53,7 +53,7 @@
 //	  Buffer.Publish 2: Memset: with NONTEMPORAL: equivalent, B
 //	  Buffer.Publish 3: Drain: left out: torn, before Buffer.Publish 4; missing fence for what Buffer.Publish 1 stored
 //	  Buffer.Publish 3: Drain: drained by another goroutine: torn, before Buffer.Publish 4; missing fence by the goroutine that flushed for what Buffer.Publish 1 stored
-//	  Buffer.Publish 4: Persist: left out: torn, before Buffer.Publish 2; missing flush for what was stored before Buffer.Publish 2; store-never-flushed
+//	  Buffer.Publish 4: Persist: left out: torn, before Buffer.Publish 2; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Buffer.Publish 4: Persist: flush only: torn, before Buffer.Publish 2; missing fence for what was stored before Buffer.Publish 4; flushed-never-fenced
 //	  Buffer.Publish 4: Persist: drain only: torn, before Buffer.Publish 2; missing flush for what was stored before Buffer.Publish 4; store-never-flushed
 //	  Buffer.Publish 4: Persist: drained by another goroutine: torn, before Buffer.Publish 2; missing fence by the goroutine that flushed for what was stored before Buffer.Publish 4; fenced-by-another-goroutine
@@ -73,13 +73,13 @@
 //	  Store.apply 1: Memcpy: with NONTEMPORAL: equivalent, C
 //	  Store.apply 2: Drain: left out: torn, before Store.apply 3; missing fence for what Store.apply 1 stored
 //	  Store.apply 2: Drain: drained by another goroutine: torn, before Store.apply 3; missing fence by the goroutine that flushed for what Store.apply 1 stored
-//	  Store.apply 3: Persist: left out: refused, before Store.Commit 1; missing flush for what was stored before Store.Commit 1; store-never-flushed
+//	  Store.apply 3: Persist: left out: refused, before Store.Commit 1; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Store.apply 3: Persist: flush only: refused, before Store.Commit 1; missing fence for what was stored before Store.apply 3; flushed-never-fenced
 //	  Store.apply 3: Persist: drain only: refused, before Store.Commit 1; missing flush for what was stored before Store.apply 3; store-never-flushed
 //	  Store.apply 3: Persist: drained by another goroutine: refused, before Store.Commit 1; missing fence by the goroutine that flushed for what was stored before Store.apply 3; fenced-by-another-goroutine
 //
 //	payload and flag in one line (twins)
-//	  OneLine.Append 1: Persist: left out: lost, at the end; missing flush for what was stored; store-never-flushed
+//	  OneLine.Append 1: Persist: left out: lost, at the end; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  OneLine.Append 1: Persist: flush only: lost, before OneLine.Append 1; missing fence for what was stored before OneLine.Append 1; flushed-never-fenced
 //	  OneLine.Append 1: Persist: drain only: lost, before OneLine.Append 1; missing flush for what was stored before OneLine.Append 1; store-never-flushed
 //	  OneLine.Append 1: Persist: drained by another goroutine: lost, before OneLine.Append 1; missing fence by the goroutine that flushed for what was stored before OneLine.Append 1; fenced-by-another-goroutine
@@ -97,7 +97,7 @@
 //	  Words.Set 2: Drain: drained by another goroutine: lost, before Words.Set 1; missing fence by the goroutine that flushed for what Words.Set 1 stored; fenced-by-another-goroutine overwritten-before-durable
 //
 //	silent stores (twins)
-//	  Words.Save 1: Persist: left out: lost, at the end; missing flush for what was stored; store-never-flushed
+//	  Words.Save 1: Persist: left out: lost, at the end; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Words.Save 1: Persist: flush only: lost, before Words.Save 1; missing flush for what was stored before Words.Save 1; flushed-never-fenced
 //	  Words.Save 1: Persist: drain only | without the first line | without the last line: lost, before Words.Save 1; missing flush for what was stored before Words.Save 1; store-never-flushed
 //	  Words.Save 1: Persist: drained by another goroutine: lost, before Words.Save 1; missing flush for what was stored before Words.Save 1; fenced-by-another-goroutine
@@ -106,7 +106,7 @@
 //	  Blocks.Add 1: Memcpy: with NOFLUSH: torn, before Blocks.Add 2; missing flush for what Blocks.Add 1 stored; store-never-flushed
 //	  Blocks.Add 1: Memcpy: with NODRAIN: torn, before Blocks.Add 2; missing fence for what Blocks.Add 1 stored
 //	  Blocks.Add 1: Memcpy: TEMPORAL, not NONTEMPORAL: equivalent, B
-//	  Blocks.Add 2: Persist: left out: lost, before Blocks.Add 1; missing flush for what was stored before Blocks.Add 1; store-never-flushed
+//	  Blocks.Add 2: Persist: left out: lost, before Blocks.Add 1; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  Blocks.Add 2: Persist: flush only: lost, before Blocks.Add 1; missing fence for what was stored before Blocks.Add 2; flushed-never-fenced
 //	  Blocks.Add 2: Persist: drain only: lost, before Blocks.Add 1; missing flush for what was stored before Blocks.Add 2; store-never-flushed
 //	  Blocks.Add 2: Persist: drained by another goroutine: lost, before Blocks.Add 1; missing fence by the goroutine that flushed for what was stored before Blocks.Add 2; fenced-by-another-goroutine
@@ -115,7 +115,7 @@
 //	  journal.appendSteps 1: Flush: left out: torn, before journal.appendSteps 3; missing flush for what was stored before journal.appendSteps 2; store-never-flushed
 //	  journal.appendSteps 2: Drain: left out: torn, before journal.appendSteps 3; missing fence for what was stored before journal.appendSteps 1
 //	  journal.appendSteps 2: Drain: drained by another goroutine: torn, before journal.appendSteps 3; missing fence by the goroutine that flushed for what was stored before journal.appendSteps 1
-//	  journal.appendSteps 3: Persist: left out: lost, before journal.appendSteps 2; missing flush for what was stored before journal.appendSteps 2; store-never-flushed
+//	  journal.appendSteps 3: Persist: left out: lost, before journal.appendSteps 2; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  journal.appendSteps 3: Persist: flush only: lost, before journal.appendSteps 2; missing fence for what was stored before journal.appendSteps 3; flushed-never-fenced
 //	  journal.appendSteps 3: Persist: drain only: lost, before journal.appendSteps 2; missing flush for what was stored before journal.appendSteps 3; store-never-flushed
 //	  journal.appendSteps 3: Persist: drained by another goroutine: lost, before journal.appendSteps 2; missing fence by the goroutine that flushed for what was stored before journal.appendSteps 3; fenced-by-another-goroutine
@@ -125,7 +125,7 @@
 //	  journal.handOver 1: Persist: flush only: torn, before journal.handOver 2; missing fence for what was stored before journal.handOver 1
 //	  journal.handOver 1: Persist: drain only: torn, before journal.handOver 2; missing flush for what was stored before journal.handOver 1; store-never-flushed
 //	  journal.handOver 1: Persist: drained by another goroutine: torn, before journal.handOver 2; missing fence by the goroutine that flushed for what was stored before journal.handOver 1
-//	  journal.handOver 2: Persist: left out: lost, before journal.handOver 1; missing flush for what was stored before journal.handOver 1; store-never-flushed
+//	  journal.handOver 2: Persist: left out: lost, before journal.handOver 1; missing flush for what was stored before the acknowledgement; store-never-flushed
 //	  journal.handOver 2: Persist: flush only: lost, before journal.handOver 1; missing fence for what was stored before journal.handOver 2; flushed-never-fenced
 //	  journal.handOver 2: Persist: drain only: lost, before journal.handOver 1; missing flush for what was stored before journal.handOver 2; store-never-flushed
 //	  journal.handOver 2: Persist: drained by another goroutine: lost, before journal.handOver 1; missing fence by the goroutine that flushed for what was stored before journal.handOver 2; fenced-by-another-goroutine
