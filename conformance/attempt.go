@@ -65,10 +65,17 @@ func (a attempt) run() report.Case {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tellInjected()
+	if r, ok := env.(Restricted); ok && t.status != report.Error {
+		if why := r.Refused(); why != "" {
+			t.status, t.reason = report.NotSupported, why
+		}
+	}
 	if t.status == "" {
 		t.status = report.Pass
 	}
-	return a.result(t.status, t.reason, t.told())
+	result := a.result(t.status, t.reason, t.told())
+	result.Injected = t.injected != nil
+	return result
 }
 
 func (a attempt) result(s report.Status, reason string, calls []Call) report.Case {

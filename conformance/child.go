@@ -64,7 +64,7 @@ func RunChild(subjects ...Subject) {
 type childRequest struct {
 	Function, Subject string
 	Target, Variant   string
-	Dir               string // of the files target
+	TargetArgs        json.RawMessage
 	Timeout           time.Duration
 	Args              json.RawMessage
 }
@@ -125,16 +125,31 @@ func answerAsChild(request string, subjects []Subject) error {
 	return out.Close()
 }
 
+// portable is a target that a child process can make again.
+type portable interface {
+	Target
+	// forChild is what the child has to know, as JSON, to make the target with its
+	// variant; the function of childTargets gets it.
+	forChild(variant string) (any, error)
+}
+
+// childTargets make the targets that a child process can be told of, by their names.
+var childTargets = map[string]func(args json.RawMessage) (Target, error){
+	Emulated().Name(): func(json.RawMessage) (Target, error) { return Emulated(), nil },
+	(*files)(nil).Name(): func(args json.RawMessage) (Target, error) {
+		var cfg FilesConfig
+		err := json.Unmarshal(args, &cfg)
+		return Files(cfg), err
+	},
+}
+
 // childTarget is the target of the case once more.
 func childTarget(r childRequest) (Target, error) {
-	switch r.Target {
-	case Emulated().Name():
-		return Emulated(), nil
-	case (*files)(nil).Name():
-		// One of the two variants lacks everything then; the other is the one.
-		return Files(FilesConfig{Tmpfs: r.Dir, Disk: r.Dir}), nil
+	made, ok := childTargets[r.Target]
+	if !ok {
+		return nil, fmt.Errorf("no target %q", r.Target)
 	}
-	return nil, fmt.Errorf("no target %q", r.Target)
+	return made(r.TargetArgs)
 }
 
 // childRun is a child process that a case wants.
@@ -217,16 +232,14 @@ func (t *T) childCommand(c childRun) (*exec.Cmd, context.CancelFunc) {
 		Function: c.Function, Subject: t.subject.Name(),
 		Target: t.target.Name(), Variant: t.variant, Timeout: c.Within * 2 / 3,
 	}
-	switch target := t.target.(type) {
-	case emulated:
-	case *files:
-		place, err := target.place(t.variant)
-		t.suite(err, "directory for a child process")
-		r.Dir = place.dir
-	default:
-		t.NotSupportedf("child processes: they know the targets emulated and files, not %s", t.target.Name())
+	target, ok := t.target.(portable)
+	if !ok {
+		t.NotSupportedf("child processes: they don't know the target %s", t.target.Name())
 	}
-	var err error
+	args, err := target.forChild(t.variant)
+	t.suite(err, "what a child process is to know of the target")
+	r.TargetArgs, err = json.Marshal(args)
+	t.suite(err, "what a child process is to know of the target")
 	r.Args, err = json.Marshal(c.Args)
 	t.suite(err, "arguments of a child process")
 	request, err := json.Marshal(r)

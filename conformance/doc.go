@@ -5,13 +5,13 @@
 // on what an implementation has to do. A [Case] is a function that checks rows, a
 // [Subject] is the library that it checks, a [Target] is where: on the emulated
 // machine ([Emulated]), on files of this one ([Files]), or anywhere else that can
-// be made an [Env]. [Run] takes one of each and returns a report, which package
+// be made an [Env]. [Check] takes one of each and returns a report, which package
 // report writes.
 //
 // Expected usage, for another library or another place:
 //
 //	conformance.RunChild(mySubject) // first of all in the program
-//	run := conformance.Run(mySubject, conformance.Emulated(), conformance.Cases(), nil)
+//	run := conformance.Check(mySubject, conformance.Emulated(), conformance.Cases(), nil)
 //	rep := report.New(run)
 //	if err := rep.WriteFiles("reports"); err != nil {
 //		return err

@@ -32,6 +32,8 @@ func (emulated) Lacks(Need) string {
 	return ""
 }
 
+func (emulated) forChild(string) (any, error) { return nil, nil }
+
 func (emulated) Variants() []string { return []string{"x86"} }
 
 func (emulated) NewEnv(string) (Env, error) {

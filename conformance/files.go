@@ -161,6 +161,16 @@ func (t *files) place(variant string) (*filesPlace, error) {
 	return nil, fmt.Errorf("the files target has no variant %q", variant)
 }
 
+// forChild names the directory for both variants: one of them lacks everything then, the
+// other is the one.
+func (t *files) forChild(variant string) (any, error) {
+	p, err := t.place(variant)
+	if err != nil {
+		return nil, err
+	}
+	return FilesConfig{Tmpfs: p.dir, Disk: p.dir}, nil
+}
+
 func (t *files) NewEnv(variant string) (Env, error) {
 	p, err := t.place(variant)
 	if err != nil {

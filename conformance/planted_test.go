@@ -123,8 +123,8 @@ func TestPlantedFaultInTheWholeContract(t *testing.T) {
 	}
 	// Sets have faults of their own: TestFaultsOfSetsAreFound.
 	cases := slices.DeleteFunc(Cases(), func(c Case) bool { return strings.Contains(c.Rows[0], "pmemset") })
-	healthy := Run(Go, Emulated(), cases, nil)
-	wrong := Run(PlantedInChildren, Emulated(), cases, nil)
+	healthy := Check(Go, Emulated(), cases, nil)
+	wrong := Check(PlantedInChildren, Emulated(), cases, nil)
 	found := 0
 	for i, r := range healthy.Rows {
 		want := r.Status

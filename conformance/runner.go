@@ -18,7 +18,7 @@ type Diverger interface {
 }
 
 // Runner checks one subject on one target, case by case, for those who want to run
-// the cases themselves; Run is the whole of it. It is for one goroutine. While a case
+// the cases themselves; Check is the whole of it. It is for one goroutine. While a case
 // runs, the process's PMEM2_FORCE_GRANULARITY is unset or what the case wants.
 type Runner struct {
 	subject Subject
@@ -51,10 +51,10 @@ func newRunner(subject Subject, target Target, rows []Row, cases []Case) *Runner
 	return r
 }
 
-// Run runs every case in every variant of the target. Before each case it calls
+// Check runs every case in every variant of the target. Before each case it calls
 // progress, which may be nil, with how many cases are done, how many there are, and
 // the name of the next.
-func Run(subject Subject, target Target, cases []Case, progress func(done, total int, name string)) report.Run {
+func Check(subject Subject, target Target, cases []Case, progress func(done, total int, name string)) report.Run {
 	r := NewRunner(subject, target, cases)
 	r.runAll(progress)
 	return r.Finish()
@@ -124,6 +124,9 @@ func (r *Runner) Finish() report.Run {
 	run := report.Run{Subject: r.subject.Name(), Target: r.target.Name(), Capabilities: []string{}}
 	for _, n := range r.target.Capabilities() {
 		run.Capabilities = append(run.Capabilities, string(n))
+	}
+	if p, ok := r.target.(Prober); ok {
+		run.Facts = p.Facts()
 	}
 	for _, row := range r.rows {
 		run.Rows = append(run.Rows, r.finishRow(row))

@@ -3,6 +3,7 @@ package conformance
 import (
 	"strings"
 
+	"pmemlab/conformance/report"
 	"pmemlab/emu"
 	"pmemlab/pmem2/platform"
 )
@@ -124,6 +125,22 @@ type Env interface {
 	// Close removes everything. A *LeakError names what the case has left open
 	// or mapped.
 	Close() error
+}
+
+// Restricted is an Env that refuses some of what a case may ask of its machine: to store
+// to a device whose data isn't to be lost. A case that was refused something counts as
+// not supported, whatever came of it.
+type Restricted interface {
+	Env
+	// Refused says what was refused and why, or "".
+	Refused() string
+}
+
+// Prober is a target that looked at the place where it is before anything runs.
+type Prober interface {
+	Target
+	// Facts are what it found: alignments, the persistence domain, the CPU's instructions.
+	Facts() []report.Fact
 }
 
 // Object is something with a path that can be opened.

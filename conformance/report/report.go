@@ -59,11 +59,23 @@ type Run struct {
 	Subject      string   `json:"subject"`
 	Target       string   `json:"target"`
 	Capabilities []string `json:"capabilities"`
-	Summary      Summary  `json:"summary"`
+	// Facts are what was found out about the place where the target is.
+	Facts   []Fact  `json:"facts,omitempty"`
+	Summary Summary `json:"summary"`
 	// Editions are the sums of the libraries that are told by edition. New fills
 	// them in.
 	Editions []Edition `json:"editions,omitempty"`
 	Rows     []Row     `json:"rows"`
+}
+
+// Fact is something that a target or this machine offers, or doesn't.
+type Fact struct {
+	Name string `json:"name"` // "mapsync", "kernel"
+	// Has tells whether it is there; Value is what there is of it, if there is more to
+	// say: "2097152", "6.18.5". Why says where this is known from, or why it isn't there.
+	Has   bool   `json:"has"`
+	Value string `json:"value,omitempty"`
+	Why   string `json:"why,omitempty"`
 }
 
 // Name is the subject and the target: "go on emulated".
@@ -155,7 +167,10 @@ type Case struct {
 	Variant string `json:"variant"`
 	Status  Status `json:"status"`
 	Reason  string `json:"reason"`
-	Calls   []Call `json:"calls"`
+	// Injected tells that system calls failed because the case wanted it, by a wrapper
+	// round the machine.
+	Injected bool   `json:"injected,omitempty"`
+	Calls    []Call `json:"calls"`
 }
 
 // Call is one line of evidence: what was called and what came of it.
