@@ -36,7 +36,7 @@ func configObjectCases() []Case {
 		Rows: []string{"pmem2_config_new/returns-zero-or-negative", "pmem2_config_new/null-on-failure"},
 		Run: func(t *T) {
 			t.Note("types", "in Go NewConfig has no way to fail: what is checked is that an object comes exactly with success")
-			var made []Config
+			var made []PMem2Config
 			for range 100 {
 				cfg, err := t.Lib.NewConfig()
 				t.Check((cfg != nil) == (err == nil), "NewConfig returns the object %v with the error %v", cfg, err)

@@ -81,7 +81,7 @@ func failures() []failure {
 			return err
 		}
 	}
-	config := func(set func(c Config) error) func(t *T) error {
+	config := func(set func(c PMem2Config) error) func(t *T) error {
 		return func(t *T) error { return set(t.NewConfig()) }
 	}
 	second := func(_ any, err error) error { return err }
@@ -108,11 +108,11 @@ func failures() []failure {
 			return second(t.Lib.NewMap(t.Lib.NilConfig(), t.FileSource(4096)))
 		}},
 		{"SetOffset", "PMEM2_E_OFFSET_OUT_OF_RANGE", []string{"offset", "9223372036854775808"},
-			config(func(c Config) error { return c.SetOffset(1 << 63) })},
-		{"SetProtection", "PMEM2_E_INVALID_PROT_FLAG", []string{"0x80"}, config(func(c Config) error { return c.SetProtection(0x80) })},
-		{"SetSharing", "PMEM2_E_INVALID_SHARING_VALUE", []string{"777"}, config(func(c Config) error { return c.SetSharing(777) })},
+			config(func(c PMem2Config) error { return c.SetOffset(1 << 63) })},
+		{"SetProtection", "PMEM2_E_INVALID_PROT_FLAG", []string{"0x80"}, config(func(c PMem2Config) error { return c.SetProtection(0x80) })},
+		{"SetSharing", "PMEM2_E_INVALID_SHARING_VALUE", []string{"777"}, config(func(c PMem2Config) error { return c.SetSharing(777) })},
 		{"SetRequiredStoreGranularity", "PMEM2_E_GRANULARITY_NOT_SUPPORTED", []string{"ranularity", "777"},
-			config(func(c Config) error { return c.SetRequiredStoreGranularity(777) })},
+			config(func(c PMem2Config) error { return c.SetRequiredStoreGranularity(777) })},
 		{"SourceFromFD below 0", "PMEM2_E_INVALID_FILE_HANDLE", []string{"descriptor", "-7"}, func(t *T) error {
 			return second(t.Lib.SourceFromFD(-7))
 		}},

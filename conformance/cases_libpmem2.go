@@ -129,16 +129,16 @@ func libraryOptionalSettings(t *T) {
 	checkMapped(t, whole.Address(), 1<<20, "rw-s")
 
 	// Each of the others alone.
-	refine := func(what string, set func(c Config) error) Map {
+	refine := func(what string, set func(c PMem2Config) error) Map {
 		c := t.Config()
 		t.Must(set(c), "%s", what)
 		return t.Map(c, src)
 	}
-	m := refine("SetLength(two pages)", func(c Config) error { return c.SetLength(2 * page) })
+	m := refine("SetLength(two pages)", func(c PMem2Config) error { return c.SetLength(2 * page) })
 	checkBytes(t, m.Bytes(), content[:2*page], "the map of a length")
-	m = refine("SetOffset(three pages)", func(c Config) error { return c.SetOffset(3 * page) })
+	m = refine("SetOffset(three pages)", func(c PMem2Config) error { return c.SetOffset(3 * page) })
 	checkBytes(t, m.Bytes(), content[3*page:], "the map from an offset on")
-	m = refine("SetSharing(PRIVATE)", func(c Config) error { return c.SetSharing(pmem2.Private) })
+	m = refine("SetSharing(PRIVATE)", func(c PMem2Config) error { return c.SetSharing(pmem2.Private) })
 	checkBytes(t, m.Bytes(), content, "the private map")
 	m.Bytes()[0]++
 	checkFile(t, fd, 0, content, "the file after a store to the private map")

@@ -230,14 +230,14 @@ func (t *T) AnonSource(size uint64) Source {
 }
 
 // NewConfig is a config as it is made: without a granularity.
-func (t *T) NewConfig() Config {
+func (t *T) NewConfig() PMem2Config {
 	c, err := t.Lib.NewConfig()
 	t.Must(err, "NewConfig()")
 	return c
 }
 
 // Config is a config that takes any granularity.
-func (t *T) Config() Config {
+func (t *T) Config() PMem2Config {
 	c := t.NewConfig()
 	t.Must(c.SetRequiredStoreGranularity(pmem2.GranularityPage), "SetRequiredStoreGranularity(PAGE)")
 	return c
@@ -245,13 +245,13 @@ func (t *T) Config() Config {
 
 // Map maps by a config that the case has made. Where the setters aren't what the
 // case is about MapAs does.
-func (t *T) Map(cfg Config, src Source) Map {
+func (t *T) Map(cfg PMem2Config, src Source) Map {
 	m, err := t.Lib.NewMap(cfg, src)
 	return t.gotMap(m, err, "NewMap()")
 }
 
 // NoMap expects NewMap to fail and to return no map.
-func (t *T) NoMap(want string, cfg Config, src Source, call string, args ...any) {
+func (t *T) NoMap(want string, cfg PMem2Config, src Source, call string, args ...any) {
 	m, err := t.Lib.NewMap(cfg, src)
 	t.gotNoMap(want, m, err, "NewMap("+call+")", args...)
 }

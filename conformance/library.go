@@ -17,10 +17,10 @@ type Subject interface {
 // it. Constants are pmem2's, which have the values of C. An object returned with
 // an error is nil. Objects that stand for the same map compare equal.
 type Library interface {
-	NewConfig() (Config, error)
+	NewConfig() (PMem2Config, error)
 	SourceFromFD(fd int) (Source, error)
 	SourceFromAnon(size uint64) (Source, error)
-	NewMap(cfg Config, src Source) (Map, error)
+	NewMap(cfg PMem2Config, src Source) (Map, error)
 	MapFromExisting(src Source, addr uintptr, n uint64, g pmem2.Granularity) (Map, error)
 	NewVMReservation(addr uintptr, size uint64) (Reservation, error)
 
@@ -29,7 +29,7 @@ type Library interface {
 
 	// NilConfig and NilSource are what a variable holds after Delete in C: no
 	// object. Only Delete may be called on them, and NewMap without a config.
-	NilConfig() Config
+	NilConfig() PMem2Config
 	NilSource() Source
 	NilMap() Map
 	NilBadBlocks() BadBlocks
@@ -53,8 +53,8 @@ type Library interface {
 	Outcome(err error) string
 }
 
-// Config is pmem2_config_new(3) and the setters.
-type Config interface {
+// PMem2Config is pmem2_config_new(3) and the setters.
+type PMem2Config interface {
 	SetLength(n uint64) error
 	SetOffset(n uint64) error
 	SetProtection(p pmem2.Prot) error

@@ -49,7 +49,7 @@ func protName(prot pmem2.Prot) string {
 
 // config makes a config that says what s says. The evidence shows it where the
 // config is used.
-func (s mapSpec) config(t *T) Config {
+func (s mapSpec) config(t *T) PMem2Config {
 	c, err := t.Lib.NewConfig()
 	t.mustQuietly(err, "NewConfig()")
 	if s.require == nil {
@@ -60,7 +60,7 @@ func (s mapSpec) config(t *T) Config {
 }
 
 // set puts what s says into a config. The granularity is left as it is if s has none.
-func (s mapSpec) set(t *T, c Config) {
+func (s mapSpec) set(t *T, c PMem2Config) {
 	if s.require != nil {
 		t.mustQuietly(c.SetRequiredStoreGranularity(*s.require), "SetRequiredStoreGranularity(%v)", *s.require)
 	}

@@ -40,7 +40,7 @@ type leaking struct {
 	machine platform.Platform
 }
 
-func (l leaking) NewMap(cfg Config, src Source) (Map, error) {
+func (l leaking) NewMap(cfg PMem2Config, src Source) (Map, error) {
 	m, err := l.Library.NewMap(cfg, src)
 	if err == nil {
 		_, _ = l.machine.Mmap(0, l.machine.PageSize(), platform.ProtNone, platform.MapPrivate|platform.MapAnonymous, -1, 0)
@@ -51,7 +51,7 @@ func (l leaking) NewMap(cfg Config, src Source) (Map, error) {
 // handsOut returns a map from NewMap also when it fails.
 type handsOut struct{ Library }
 
-func (l handsOut) NewMap(cfg Config, src Source) (Map, error) {
+func (l handsOut) NewMap(cfg PMem2Config, src Source) (Map, error) {
 	m, err := l.Library.NewMap(cfg, src)
 	if err != nil {
 		return goMap{&pmem2.Map{}}, err

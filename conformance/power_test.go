@@ -94,7 +94,7 @@ type otherwise struct {
 	around func(m Map, machine platform.Platform) Map
 }
 
-func (l otherwise) NewMap(cfg Config, src Source) (Map, error) {
+func (l otherwise) NewMap(cfg PMem2Config, src Source) (Map, error) {
 	m, err := l.Library.NewMap(cfg, src)
 	switch {
 	case err != nil:

@@ -29,6 +29,8 @@ type Runner struct {
 	before  []MapsEntry // what was mapped at the start that looks like ours
 	results map[string][]report.Case
 	timeout time.Duration
+	shard   Shard
+	demands []func() []string // each says what isn't as it was demanded
 }
 
 // caseTimeout is far more than any case takes.
@@ -121,7 +123,7 @@ func lacking(t Target, variant string, needs []Need) string {
 // Finish puts the results together. What is wrong with the run as a whole stands in
 // it as rows of a page of their own, "(suite)", with the status error.
 func (r *Runner) Finish() report.Run {
-	run := report.Run{Subject: r.subject.Name(), Target: r.target.Name(), Capabilities: []string{}}
+	run := report.Run{Subject: r.subject.Name(), Target: r.target.Name(), Shard: r.shard.String(), Capabilities: []string{}}
 	for _, n := range r.target.Capabilities() {
 		run.Capabilities = append(run.Capabilities, string(n))
 	}
@@ -132,14 +134,22 @@ func (r *Runner) Finish() report.Run {
 		run.Rows = append(run.Rows, r.finishRow(row))
 	}
 	for i, wrong := range r.wrong() {
-		run.Rows = append(run.Rows, report.Row{
-			ID: fmt.Sprintf("(suite)/%d", i+1), Page: "(suite)", Editions: []string{},
-			Condition: "The suite and the target are in order.", Ruling: "as-page",
-			Status: report.Error, Reason: wrong, Cases: []report.Case{},
-		})
+		run.Rows = append(run.Rows, suiteRow(i, wrong))
 	}
 	run.Summary = report.Summarize(run.Rows)
 	return run
+}
+
+// suitePage is the page of what is wrong with a run as a whole.
+const suitePage = "(suite)"
+
+// suiteRow is the i-th thing that is wrong with a run, from 0 on.
+func suiteRow(i int, wrong string) report.Row {
+	return report.Row{
+		ID: fmt.Sprintf("%s/%d", suitePage, i+1), Page: suitePage, Editions: []string{},
+		Condition: "The suite and the target are in order.", Ruling: "as-page",
+		Status: report.Error, Reason: wrong, Cases: []report.Case{},
+	}
 }
 
 // wrong is what is wrong with the run as a whole.
@@ -165,6 +175,9 @@ func (r *Runner) wrong() (wrong []string) {
 		}
 	}
 	wrong = append(wrong, probeTarget(r.target)...)
+	for _, demand := range r.demands {
+		wrong = append(wrong, demand()...)
+	}
 	return append(wrong, r.leftovers()...)
 }
 

@@ -28,12 +28,12 @@ type goMap struct{ *pmem2.Map }
 
 type goReservation struct{ *pmem2.VMReservation }
 
-func (goLibrary) NewConfig() (Config, error) { return goConfig{pmem2.NewConfig()}, nil }
+func (goLibrary) NewConfig() (PMem2Config, error) { return goConfig{pmem2.NewConfig()}, nil }
 func (goLibrary) Perror(err error, format string, args ...any) {
 	pmem2.Perror(err, format, args...)
 }
 
-func (goLibrary) NilConfig() Config       { return goConfig{} }
+func (goLibrary) NilConfig() PMem2Config  { return goConfig{} }
 func (goLibrary) NilSource() Source       { return (*pmem2.Source)(nil) }
 func (goLibrary) NilMap() Map             { return goMap{} }
 func (goLibrary) NilBadBlocks() BadBlocks { return (*pmem2.BadBlockContext)(nil) }
@@ -60,7 +60,7 @@ func (l goLibrary) SourceFromAnon(size uint64) (Source, error) {
 	return orNil[Source](pmem2.SourceFromAnon(size, pmem2.On(l.machine)))
 }
 
-func (goLibrary) NewMap(cfg Config, src Source) (Map, error) {
+func (goLibrary) NewMap(cfg PMem2Config, src Source) (Map, error) {
 	return mapOrNil(pmem2.NewMap(cfg.(goConfig).Config, src.(*pmem2.Source)))
 }
 

@@ -104,7 +104,7 @@ type faultyMaps struct {
 	plant func(m Map) Map
 }
 
-func (l faultyMaps) NewMap(cfg Config, src Source) (Map, error) {
+func (l faultyMaps) NewMap(cfg PMem2Config, src Source) (Map, error) {
 	m, err := l.Library.NewMap(cfg, src)
 	if err != nil {
 		return nil, err

@@ -58,6 +58,7 @@ func New(runs ...Run) Report {
 type Run struct {
 	Subject      string   `json:"subject"`
 	Target       string   `json:"target"`
+	Shard        string   `json:"shard,omitempty"` // "2/3" of a part of a run
 	Capabilities []string `json:"capabilities"`
 	// Facts are what was found out about the place where the target is.
 	Facts   []Fact  `json:"facts,omitempty"`

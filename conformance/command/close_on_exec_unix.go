@@ -1,0 +1,11 @@
+//go:build unix
+
+package command
+
+import "syscall"
+
+// progressFD is the first of exec.Cmd.ExtraFiles.
+const progressFD = 3
+
+// closeOnExec keeps a descriptor from the processes that this one starts.
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }

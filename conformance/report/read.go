@@ -1,0 +1,48 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Read reads a report that WriteJSON has written.
+func Read(r io.Reader) (Report, error) {
+	var rep Report
+	d := json.NewDecoder(r)
+	if err := d.Decode(&rep); err != nil {
+		return Report{}, err
+	}
+	if rep.Schema != Schema {
+		return Report{}, fmt.Errorf("schema %q, want %q", rep.Schema, Schema)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return Report{}, fmt.Errorf("there is something behind the report")
+	}
+	for _, run := range rep.Runs {
+		for _, row := range run.Rows {
+			if run.Summary.counter(row.Status) == nil {
+				return Report{}, fmt.Errorf("row %s of %s has the status %q, known are %q", row.ID, run.Name(), row.Status, Statuses())
+			}
+		}
+		if sum := Summarize(run.Rows); sum != run.Summary {
+			return Report{}, fmt.Errorf("%s: the sums are %+v, its rows make %+v", run.Name(), run.Summary, sum)
+		}
+	}
+	return rep, nil
+}
+
+// ReadFile reads a report from a file.
+func ReadFile(path string) (Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Report{}, err
+	}
+	defer f.Close()
+	rep, err := Read(f)
+	if err != nil {
+		return Report{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return rep, nil
+}

@@ -1,0 +1,31 @@
+package suite
+
+import (
+	"flag"
+	"os"
+	"runtime/debug"
+	"testing"
+
+	"pmemlab/conformance"
+	"pmemlab/conformance/command"
+)
+
+var (
+	options command.Options
+	result  command.Result
+)
+
+func TestMain(m *testing.M) {
+	if c := cSubject(); c != nil {
+		conformance.RunChild(c)
+	} else {
+		conformance.RunChild()
+	}
+	// Emulated machines are short-lived and big; there is memory enough to collect less.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	options.Register(flag.CommandLine)
+	flag.Parse()
+	os.Exit(command.Main(&options, m.Run, &result))
+}
