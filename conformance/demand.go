@@ -12,8 +12,8 @@ func (r *Runner) Declare(facts ...string) {
 	r.demands = append(r.demands, func() []string { return CheckDeclared(r.target, facts) })
 }
 
-// LeaveUnchecked takes the rows out of the report that have a case which wasn't run, for
-// who has chosen to run some cases only.
+// LeaveUnchecked leaves the rows in the report of which every case was run, for who has
+// chosen to run some cases only.
 func (r *Runner) LeaveUnchecked() {
 	unrun := map[string]bool{}
 	for _, c := range r.cases {
@@ -23,5 +23,5 @@ func (r *Runner) LeaveUnchecked() {
 			}
 		}
 	}
-	r.rows = slices.DeleteFunc(slices.Clone(r.rows), func(row Row) bool { return unrun[row.ID] && !row.NotApplicable() })
+	r.rows = slices.DeleteFunc(slices.Clone(r.rows), func(row Row) bool { return unrun[row.ID] || row.NotApplicable() })
 }

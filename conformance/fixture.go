@@ -78,9 +78,13 @@ func keepForced() (restore func()) {
 // pattern is n bytes, none of which is 0. They repeat only after a prime number of
 // them, and differ from those of another seed below 255 everywhere.
 func pattern(n uint64, seed byte) []byte {
+	const period = 251
 	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte((i%251+int(seed))%255 + 1)
+	for i := range b[:min(n, period)] {
+		b[i] = byte((i+int(seed))%255 + 1)
+	}
+	for done := uint64(period); done < n; done *= 2 {
+		copy(b[done:], b[:done])
 	}
 	return b
 }

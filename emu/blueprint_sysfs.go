@@ -42,10 +42,24 @@ func (k *sysfsKind) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// blueprint tells the tree; of a tree that wasn't changed it is the same as before, which
+// is to be read only.
 func (s *Sysfs) blueprint() sysfsBlueprint {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.root.blueprint("")
+	edits := s.edits.Load()
+	p := s.plan.Load()
+	if p == nil || p.edits != edits {
+		p = &sysfsPlan{edits, s.root.blueprint("")}
+		s.plan.Store(p)
+	}
+	return p.root
+}
+
+// sysfsPlan is what the tree was after so many edits.
+type sysfsPlan struct {
+	edits int64
+	root  sysfsBlueprint
 }
 
 func (n *sysfsNode) blueprint(name string) sysfsBlueprint {
@@ -155,4 +169,5 @@ func (m *Machine) rebuildSysfs(p *sysfsBlueprint, count int) {
 	root := p.node(m, nil, &nodes)
 	root.parent = root
 	m.sysfs.root = root
+	m.sysfs.edits.Add(1)
 }

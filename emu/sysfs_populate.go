@@ -27,6 +27,7 @@ const firstRegion = 4 << 30
 // which the tests find.
 func (s *Sysfs) populate(dir, listing string) {
 	s.mu.Lock()
+	s.edits.Add(1)
 	defer s.mu.Unlock()
 	for line := range strings.Lines(listing) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -181,6 +182,7 @@ func digit(v bool) int {
 
 func (s *Sysfs) onWrite(path string, w attrWriter) {
 	s.mu.Lock()
+	s.edits.Add(1)
 	defer s.mu.Unlock()
 	if n, err := s.lookup(path, true); err == nil {
 		n.onWrite = w

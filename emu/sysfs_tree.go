@@ -26,6 +26,8 @@ type Sysfs struct {
 
 	mu   sync.RWMutex
 	root *sysfsNode
+
+	plan atomic.Pointer[sysfsPlan] // the last one; nil at first
 }
 
 type sysfsKind int
@@ -253,10 +255,11 @@ func (s *Sysfs) write(path, text string) error {
 		return syscall.EISDIR
 	case n.mode&0o222 == 0:
 		return syscall.EACCES
-	case n.onWrite != nil:
-		return n.onWrite.writeAttr(text)
 	}
 	s.edits.Add(1)
+	if n.onWrite != nil {
+		return n.onWrite.writeAttr(text)
+	}
 	if !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}

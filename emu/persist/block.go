@@ -3,6 +3,7 @@ package persist
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 )
 
@@ -60,14 +61,20 @@ func (b *block) put(at uint64, p []byte, w write) int {
 	n := 0
 	for len(p) > 0 {
 		w.word = int(at / wordSize)
-		w.val, w.mask = 0, 0
 		k := min(len(p), int(wordSize-at%wordSize))
-		for i := range k {
-			shift := 8 * (at%wordSize + uint64(i))
-			if !w.group || p[i] != byte(b.now[w.word]>>shift) {
+		if k == wordSize {
+			w.val, w.mask = binary.LittleEndian.Uint64(p), math.MaxUint64
+		} else {
+			w.val, w.mask = 0, 0
+			for i := range k {
+				shift := 8 * (at%wordSize + uint64(i))
 				w.val |= uint64(p[i]) << shift
 				w.mask |= 0xff << shift
 			}
+		}
+		if w.group {
+			w.mask &= bytesThatDiffer(w.val, b.now[w.word])
+			w.val &= w.mask
 		}
 		p, at = p[k:], at+uint64(k)
 		if next := w.merge(b.now[w.word]); next != b.now[w.word] || w.nt || b.nts > 0 && w.mask != 0 {
@@ -82,6 +89,14 @@ func (b *block) put(at uint64, p []byte, w write) int {
 		}
 	}
 	return n
+}
+
+// bytesThatDiffer has every bit set of the bytes that aren't the same in a and b.
+func bytesThatDiffer(a, b uint64) uint64 {
+	const low, high = 0x7f7f7f7f7f7f7f7f, 0x8080808080808080
+	diff := a ^ b
+	some := ((diff&low + low) | diff) & high // the highest bit of each byte that isn't 0
+	return some >> 7 * 0xff
 }
 
 // harden makes durable the ordinary stores up to a given one, and the non-temporal ones of
