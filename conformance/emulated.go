@@ -38,7 +38,7 @@ func (emulated) Variants() []string { return []string{"x86"} }
 
 func (emulated) NewEnv(string) (Env, error) {
 	m := emu.NewMachine(emu.Config{})
-	l := ledger.New(m)
+	l := ledger.New(&elbowRoom{m})
 	return &emulatedEnv{
 		m: m, ledger: l, machine: newHeldFiles(l),
 		files: map[string]emulatedFile{}, devices: map[string]*emu.DaxDevice{},

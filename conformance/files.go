@@ -187,7 +187,7 @@ func (p *filesPlace) newEnv() (*filesEnv, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := ledger.New(platform.Host())
+	l := ledger.New(&elbowRoom{platform.Host()})
 	return &filesEnv{dir: dir, ledger: l, machine: newHeldFiles(l)}, nil
 }
 
@@ -269,7 +269,11 @@ func (e *filesEnv) BlockDevice() (Object, error) {
 }
 
 func (e *filesEnv) CharDevice() (Object, error) {
-	return object{machine: e.machine, path: "/dev/zero", sysfs: "dev/char/1:5"}, nil
+	const path = "/dev/zero"
+	if _, err := os.Stat(path); err != nil {
+		return nil, &UnavailableError{fmt.Sprintf("no character device: %v", err)}
+	}
+	return object{machine: e.machine, path: path, sysfs: "dev/char/1:5"}, nil
 }
 
 func (e *filesEnv) CharDeviceWithoutNode() (Object, error) {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,17 +17,24 @@ import (
 type Result struct{ Report *report.Report }
 
 // Main does what the options say and returns the exit code: 0 if all is well, 1 if a row
-// failed, the suite broke or reports differ, 2 if the options can't be followed. run runs
-// the cases in this process, puts their report into result and returns an exit code.
-func Main(o *Options, run func() int, result *Result) int {
-	if err := o.FromEnvironment(os.LookupEnv); err == nil {
+// failed, the suite broke or reports differ, 2 if the options can't be followed. c is the
+// C library, or nil. run runs the cases in this process, puts their report into result and
+// returns an exit code.
+func Main(o *Options, c conformance.Subject, run func() int, result *Result) (code int) {
+	err := o.FromEnvironment(os.LookupEnv)
+	if err == nil {
 		err = o.Check()
-		if err != nil {
-			return usage(err)
-		}
-	} else {
+	}
+	if err == nil {
+		o.subject, err = o.subjectNamed(c)
+	}
+	if err == nil {
+		o.targets, err = o.targetsNamed()
+	}
+	if err != nil {
 		return usage(err)
 	}
+	defer func() { code = max(code, failing(o.closeTargets())) }()
 	procs, err := o.processes()
 	switch {
 	case err != nil:
@@ -34,11 +42,7 @@ func Main(o *Options, run func() int, result *Result) int {
 	case o.List:
 		return failing(List(os.Stdout))
 	case o.Doctor:
-		targets, err := o.Targets()
-		if err != nil {
-			return usage(err)
-		}
-		return failing(conformance.Doctor(os.Stdout, targets...))
+		return failing(conformance.Doctor(os.Stdout, o.targets...))
 	case o.Merge:
 		rep, err := merge(o.flags.Args())
 		if err != nil {
@@ -54,7 +58,7 @@ func Main(o *Options, run func() int, result *Result) int {
 		}
 		return max(code, o.conclude(rep, true))
 	}
-	code := run()
+	code = run()
 	if result.Report == nil {
 		return code
 	}
@@ -62,6 +66,17 @@ func Main(o *Options, run func() int, result *Result) int {
 		return code // the process that started this one tells
 	}
 	return max(code, o.conclude(*result.Report, false))
+}
+
+// closeTargets gives back what targets hold: the locks of devices.
+func (o *Options) closeTargets() error {
+	var errs []error
+	for _, target := range o.targets {
+		if c, ok := target.(io.Closer); ok {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // usage tells why the options can't be followed.

@@ -31,7 +31,9 @@ type Options struct {
 	Merge, Diff   bool
 	devDax, wiped list
 
-	flags *flag.FlagSet
+	flags   *flag.FlagSet
+	subject conformance.Subject
+	targets []conformance.Target
 }
 
 // list is a flag of words separated by commas; it may be given several times.
@@ -150,8 +152,14 @@ func (o *Options) processes() (int, error) {
 // Shard is that of -pmem.shard.
 func (o *Options) Shard() (conformance.Shard, error) { return conformance.ParseShard(o.ShardText) }
 
-// Subject is that of -pmem.subject. c is the C library, or nil in a program without it.
-func (o *Options) Subject(c conformance.Subject) (conformance.Subject, error) {
+// Subject is the library to check.
+func (o *Options) Subject() conformance.Subject { return o.subject }
+
+// Targets are where to check it.
+func (o *Options) Targets() []conformance.Target { return o.targets }
+
+// subjectNamed is that of -pmem.subject. c is the C library, or nil in a program without it.
+func (o *Options) subjectNamed(c conformance.Subject) (conformance.Subject, error) {
 	switch o.SubjectName {
 	case "go":
 		return conformance.Go, nil
@@ -182,12 +190,12 @@ func (o *Options) targetNames() []string {
 	return []string{emulated}
 }
 
-// Targets are those of -pmem.target.
-func (o *Options) Targets() ([]conformance.Target, error) {
+// targetsNamed are those of -pmem.target.
+func (o *Options) targetsNamed() ([]conformance.Target, error) {
 	o.Hardware.DevDax, o.Hardware.Destroy = o.devDax, o.wiped
 	names := o.targetNames()
-	if (len(o.devDax) > 0 || len(o.wiped) > 0) && !slices.Contains(names, hardware) {
-		return nil, fmt.Errorf("devices are given, and -pmem.target=%s doesn't have %s", strings.Join(names, ","), hardware)
+	if devices := slices.Concat(o.devDax, o.wiped); devices != nil && !slices.Contains(names, hardware) {
+		return nil, fmt.Errorf("%s: -pmem.target is %s, which doesn't have %s", strings.Join(devices, ","), strings.Join(names, ","), hardware)
 	}
 	var all []conformance.Target
 	for _, name := range names {

@@ -78,6 +78,7 @@ func (s *shard) run(ctx context.Context, line *Progress, self string, part confo
 	args = append(args, "-pmem.procs=1", "-pmem.shard="+part.String(), "-pmem.reports="+s.reports)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Stdin = new(bytes.Reader) // there may be no /dev/null
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
 	cmd.ExtraFiles = []*os.File{writer}
 	cmd.Env = append(os.Environ(), progressVariable+"=1")

@@ -61,6 +61,13 @@ func (r Report) WriteJUnit(w io.Writer) error {
 				{"subject", run.Subject}, {"target", run.Target}, {"capabilities", strings.Join(run.Capabilities, " ")},
 			},
 		}
+		for _, f := range run.Facts {
+			value := f.Value
+			if value == "" || !f.Has {
+				value = fmt.Sprint(f.Has)
+			}
+			s.Properties = append(s.Properties, junitProperty{"fact " + f.Name, value})
+		}
 		for _, row := range run.Rows {
 			s.Cases = append(s.Cases, junitRow(run, row))
 		}
@@ -103,7 +110,11 @@ func junitRow(run Run, row Row) junitCase {
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s\nruling: %s\n", row.Condition, row.Ruling)
 	for _, k := range row.Cases {
-		fmt.Fprintf(&out, "%s [%s]: %s %s\n", k.Name, k.Variant, k.Status, k.Reason)
+		injected := ""
+		if k.Injected {
+			injected = " (faults injected)"
+		}
+		fmt.Fprintf(&out, "%s [%s]%s: %s %s\n", k.Name, k.Variant, injected, k.Status, k.Reason)
 		for _, call := range k.Calls {
 			fmt.Fprintf(&out, "  %s = %s\n", call.Call, call.Outcome)
 		}

@@ -5,6 +5,7 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -45,13 +46,36 @@ type Report struct {
 	Runs   []Run  `json:"runs"`
 }
 
-// New returns a report of the runs, with the sums of their editions.
+// New returns a report of the runs, with the sums of their editions. Of the evidence of a
+// case that has nothing to show the middle is left out if it is long.
 func New(runs ...Run) Report {
 	r := Report{Schema: Schema, Runs: append([]Run{}, runs...)}
 	for i := range r.Runs {
-		r.Runs[i].Editions = editionsOf(r.Runs[i].Rows)
+		run := &r.Runs[i]
+		run.Editions = editionsOf(run.Rows)
+		run.Rows = slices.Clone(run.Rows)
+		for j := range run.Rows {
+			row := &run.Rows[j]
+			row.Cases = slices.Clone(row.Cases)
+			for k := range row.Cases {
+				row.Cases[k].shorten()
+			}
+		}
 	}
 	return r
+}
+
+// shorten leaves out the middle of long evidence, of which some cases have thousands of
+// lines.
+func (c *Case) shorten() {
+	const head, tail = 50, 9
+	out := len(c.Calls) - head - tail
+	if out <= 1 || c.Status != Pass && c.Status != NotSupported {
+		return
+	}
+	short := slices.Clone(c.Calls[:head])
+	short = append(short, Call{Call: fmt.Sprintf("… %d lines", out), Outcome: "…"})
+	c.Calls = append(short, c.Calls[len(c.Calls)-tail:]...)
 }
 
 // Run is a subject checked on a target.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -271,6 +272,39 @@ func TestWriteErrorsAreReturned(t *testing.T) {
 	} {
 		if err := write(); err == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// TestLongEvidence leaves out the middle of what a case that passes tells, and nothing
+// of any other.
+func TestLongEvidence(t *testing.T) {
+	for _, row := range []struct {
+		status report.Status
+		lines  int
+		want   int
+	}{
+		{report.Pass, 0, 0}, {report.Pass, 60, 60}, {report.Pass, 61, 60}, {report.Pass, 5000, 60}, {report.NotSupported, 5000, 60},
+		{report.Fail, 5000, 5000}, {report.KnownDivergence, 5000, 5000}, {report.Error, 61, 61},
+	} {
+		calls := make([]report.Call, row.lines)
+		for i := range calls {
+			calls[i].Call = strconv.Itoa(i)
+		}
+		rep := report.New(report.Run{Rows: []report.Row{{ID: "x", Status: row.status, Cases: []report.Case{{Status: row.status, Calls: calls}}}}})
+		got := rep.Runs[0].Rows[0].Cases[0].Calls
+		if len(got) != row.want {
+			t.Errorf("%d lines of a case with %s are %d, want %d", row.lines, row.status, len(got), row.want)
+			continue
+		}
+		if n := len(got); row.want < row.lines {
+			if got[0] != calls[0] || got[49] != calls[49] || got[n-1] != calls[row.lines-1] || got[n-9] != calls[row.lines-9] ||
+				got[50].Call != "… "+strconv.Itoa(row.lines-59)+" lines" {
+				t.Errorf("%d lines are shortened to %v", row.lines, got)
+			}
+		}
+		if again := report.New(rep.Runs...); len(again.Runs[0].Rows[0].Cases[0].Calls) != row.want {
+			t.Errorf("%d lines are shortened twice", row.lines)
 		}
 	}
 }

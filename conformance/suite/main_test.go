@@ -27,5 +27,5 @@ func TestMain(m *testing.M) {
 	}
 	options.Register(flag.CommandLine)
 	flag.Parse()
-	os.Exit(command.Main(&options, m.Run, &result))
+	os.Exit(command.Main(&options, cSubject(), m.Run, &result))
 }

@@ -24,15 +24,6 @@ import (
 func TestConformance(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
-	subject, err := options.Subject(cSubject())
-	if err != nil {
-		t.Fatal(err)
-	}
-	targets, err := options.Targets()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeTargets(t, targets)
 	filter, err := types.ParseLabelFilter(suite.LabelFilter)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +37,7 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	subject, targets := options.Subject(), options.Targets()
 	line := command.NewProgress(len(targets) * len(selected.Cases))
 	var runners []*conformance.Runner
 	for _, target := range targets {
@@ -78,17 +70,6 @@ func TestConformance(t *testing.T) {
 	RunSpecs(t, "Conformance", suite, reporter)
 	if result.Report != nil {
 		command.ReportSkips(t, *result.Report)
-	}
-}
-
-// closeTargets gives back what targets hold.
-func closeTargets(t *testing.T, targets []conformance.Target) {
-	for _, target := range targets {
-		if c, ok := target.(interface{ Close() error }); ok {
-			if err := c.Close(); err != nil {
-				t.Error(err)
-			}
-		}
 	}
 }
 
