@@ -15,19 +15,49 @@ help: ## Say what there is to make.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: conformance
-conformance: ## Check every sentence of the manual pages, emulated and on this machine's files; write reports/.
-	@CGO_ENABLED=0 $(GO) test -c -o bin/conformance.test ./conformance
-	@./bin/conformance.test -pmem.reports=reports
+conformance: conformance-binary ## Check every sentence of the manual pages, emulated and on this machine's files; write reports/.
+	@./bin/pmemlab-conformance -pmem.target=emulated,files -pmem.procs=auto -pmem.reports=reports $(CONFORMANCE)
+
+# CONFORMANCE holds more flags: make conformance CONFORMANCE='-ginkgo.label-filter=pmem2_map_new'.
+.PHONY: conformance-binary
+conformance-binary: ## Build bin/pmemlab-conformance, one static program that needs no Go where it runs.
+	@CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags '-s -w' -o bin/pmemlab-conformance ./conformance/suite
+
+.PHONY: conformance-libpmem2
+conformance-libpmem2: ## Check the C library libpmem2 on files; write reports/libpmem2-divergences.md too.
+	@pkg-config --exists libpmem2 2>/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libpmem2-dev pkg-config gcc; } || \
+	  { echo "conformance-libpmem2 needs libpmem2-dev and pkg-config; as root it installs them" >&2; exit 1; }
+	@CGO_ENABLED=1 $(GO) test -c -tags libpmem2 -o bin/pmemlab-conformance-libpmem2 ./conformance/suite
+	@./bin/pmemlab-conformance-libpmem2 -pmem.subject=c -pmem.target=files -pmem.procs=auto -pmem.reports=reports/libpmem2 $(CONFORMANCE)
+
+# RUNS runs one after another, each in an order of its own, every other one under the race detector.
+RUNS ?= 25
+.PHONY: conformance-repeat
+conformance-repeat: conformance-binary ## Run the emulated target 25 times in random orders, half of them under the race detector.
+	@CGO_ENABLED=1 $(GO) test -c -race -o bin/pmemlab-conformance-race ./conformance/suite
+	@set -e; for i in $$(seq $(RUNS)); do \
+	  program=bin/pmemlab-conformance; test $$((i % 2)) = 1 || program=bin/pmemlab-conformance-race; \
+	  seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+	  printf '%s/%s %s seed %s: ' "$$i" "$(RUNS)" "$$program" "$$seed"; \
+	  ./$$program -pmem.procs=auto -ginkgo.randomize-all -ginkgo.seed=$$seed >bin/conformance-repeat.log || { cat bin/conformance-repeat.log; exit 1; }; \
+	  tail -n 1 bin/conformance-repeat.log; done
+
+.PHONY: selftest
+selftest: ## Check that the suite finds each of a bank of deliberately broken libraries.
+	@CGO_ENABLED=0 $(GO) build -o bin/selftest ./conformance/selftest/run
+	@./bin/selftest
 
 .PHONY: test
-# The cases of the conformance suite run one after another, and would take five times as
-# long under the race detector; the packages that they run have concurrent tests of their own.
+# The cases of the conformance suite run one after another, and take five times as long under
+# the race detector: make conformance-repeat does that. The packages that they run have
+# concurrent tests of their own. The suite itself is make conformance.
+CASES := $(addprefix pmemlab/,conformance conformance/command conformance/selftest conformance/suite)
 test: ## Run all tests, under the race detector where there is a C compiler.
 ifeq ($(CC_FOUND),)
 	@echo "race detector: skipped, there is no C compiler ($$($(GO) env CC))"
 endif
-	$(RACE) -count=1 $(filter-out %/conformance,$(shell $(GO) list ./...))
-	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -count=1 ./conformance
+	$(RACE) -count=1 $(filter-out $(CASES),$(shell $(GO) list ./...))
+	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -count=1 $(filter-out %/suite,$(CASES))
 	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2
 
 # The memory operations as an arm64 CPU executes them. Debian's qemu-user and

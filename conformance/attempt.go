@@ -20,19 +20,34 @@ type attempt struct {
 	variant string
 	c       Case
 	timeout time.Duration
+	tell    func(childNews) // of a child process that runs a case; else nil
 }
 
-// run makes a place, runs the case there, cleans up and looks at what is left. The
+// outcome is what came of it.
+type outcome struct {
+	report.Case
+	shown []Divergence
+}
+
+// run runs the case where its subject has to be.
+func (a attempt) run() outcome {
+	if s, ok := a.subject.(Isolated); ok {
+		return a.elsewhere(s)
+	}
+	return a.here()
+}
+
+// here makes a place, runs the case there, cleans up and looks at what is left. The
 // user's PMEM2_FORCE_GRANULARITY is no affair of the case.
-func (a attempt) run() report.Case {
+func (a attempt) here() outcome {
 	defer keepForced()()
 	_ = os.Unsetenv(forceGranularity)
 	before := mapped()
 	env, err := a.target.NewEnv(a.variant)
 	if err != nil {
-		return a.result(report.Error, fmt.Sprintf("no place to run: %v", err), nil)
+		return outcome{Case: a.result(report.Error, fmt.Sprintf("no place to run: %v", err), nil)}
 	}
-	t := &T{Env: env, subject: a.subject, target: a.target, variant: a.variant}
+	t := &T{Env: env, subject: a.subject, target: a.target, variant: a.variant, known: knownOf(a.subject, a.c, a.variant), tell: a.tell}
 	deadline := time.After(a.timeout)
 	finished := t.guarded(deadline, func() {
 		t.Lib = a.subject.On(env.Machine())
@@ -51,7 +66,12 @@ func (a attempt) run() report.Case {
 		finished = t.guarded(deadline, f)
 	}
 	if finished {
-		finished = t.guarded(deadline, func() { t.closeEnv(env) })
+		finished = t.guarded(deadline, func() {
+			if s, ok := t.Lib.(settler); ok {
+				s.Settle()
+			}
+			t.closeEnv(env)
+		})
 	}
 	if finished {
 		if left := unmapLeft(before); left != nil {
@@ -62,6 +82,7 @@ func (a attempt) run() report.Case {
 		// Something of the case still runs: its place is left to it.
 		t.conclude(report.Error, fmt.Sprintf("not at its end after %v", a.timeout))
 	}
+	t.concludeShown(a.c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tellInjected()
@@ -75,7 +96,7 @@ func (a attempt) run() report.Case {
 	}
 	result := a.result(t.status, t.reason, t.told())
 	result.Injected = t.injected != nil
-	return result
+	return outcome{result, t.shown}
 }
 
 func (a attempt) result(s report.Status, reason string, calls []Call) report.Case {
@@ -123,6 +144,9 @@ func (t *T) guarded(deadline <-chan time.Time, f func()) (finished bool) {
 			t.conclude(status, fmt.Sprintf("%s, in %s (%s:%d)", what, where.function, where.file, where.line))
 		}()
 		debug.SetPanicOnFault(true)
+		if t.tell != nil {
+			runtime.LockOSThread() // what a library keeps for each thread is the case's
+		}
 		f()
 	}()
 	select {

@@ -62,7 +62,7 @@ func badBlockClearCases() []Case {
 				_, _, src := smallDevice(t)
 				content := patternDevice(t, src)
 				checkHugeRefused(t, t.BadBlocks(src), c.lengths)
-				checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device")
+				checkBytes(t, t.MapAs(mapSpec{length: smallSize}, src).Bytes(), content, "the device")
 			},
 		})
 	}
@@ -288,15 +288,16 @@ func badBlockClearDeviceCases() []Case {
 			Name: page + c.want, Rows: []string{page + c.row}, Needs: []Need{NeedDevDax},
 			Run: func(t *T) {
 				o, _, _ := smallDevice(t)
+				t.clearable(o)
 				fd := t.Open(o, platform.ORdwr)
 				patternDevice(t, t.Source(fd))
 				for _, errno := range c.errnos {
 					t.Lib = t.Inject("(" + errno + " (And (Op " + c.op + ") (OnIndex 0)))")
 					src := t.Source(fd)
-					content := bytes.Clone(t.MapAs(mapSpec{}, src).Bytes())
+					content := bytes.Clone(t.MapAs(mapSpec{length: smallSize}, src).Bytes())
 					b := t.BadBlocks(src)
 					noClear(t, "-"+errno, b, 4096, 512)
-					checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device that couldn't be cleared")
+					checkBytes(t, t.MapAs(mapSpec{length: smallSize}, src).Bytes(), content, "the device that couldn't be cleared")
 					mustClear(t, b, 4096, 512)
 				}
 			},
@@ -314,7 +315,8 @@ func badBlockClearDeviceCases() []Case {
 	}, {
 		Name: page + "no ARS range", Rows: []string{page + "-errno#4"}, Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
-			_, fd, src := smallDevice(t)
+			o, fd, src := smallDevice(t)
+			t.clearable(o)
 			content := patternDevice(t, src)
 			for _, status := range []uint32{1, 2, 0x20001, 0x80000001, 0xffff} {
 				bus := &answeringBus{Platform: t.Machine(), status: status}
@@ -323,12 +325,13 @@ func badBlockClearDeviceCases() []Case {
 				noClear(t, "-EINVAL", t.BadBlocks(t.Source(fd)), 4096, 512)
 				t.Check(bus.asked == 0, "the bus is asked to clear what it can't")
 			}
-			checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device")
+			checkBytes(t, t.MapAs(mapSpec{length: smallSize}, src).Bytes(), content, "the device")
 		},
 	}, {
 		Name: page + "not everything cleared", Rows: []string{page + "-ENXIO#1"}, Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
-			_, fd, src := smallDevice(t)
+			o, fd, src := smallDevice(t)
+			t.clearable(o)
 			content := patternDevice(t, src)
 			for _, c := range []struct{ n, lacking uint64 }{{512, 512}, {4096, 512}, {4096, 4096}, {8192, 4096}} {
 				t.Lib = t.subject.On(&answeringBus{Platform: t.Machine(), lacking: c.lacking})
@@ -337,7 +340,7 @@ func badBlockClearDeviceCases() []Case {
 			}
 			m := t.MapAs(mapSpec{}, src)
 			checkBytes(t, m.Bytes()[:4096], content[:4096], "the device before the blocks")
-			checkBytes(t, m.Bytes()[4096+8192:], content[4096+8192:], "the device behind the blocks")
+			checkBytes(t, m.Bytes()[4096+8192:smallSize], content[4096+8192:], "the device behind the blocks")
 		},
 	}, {
 		Name:  page + "not everything cleared, bad block",

@@ -168,13 +168,13 @@ func configLengthCases() []Case {
 		Rows: []string{"pmem2_config_set_length/default-is-file-size"},
 		Run: func(t *T) {
 			page := t.Page()
+			cfg := t.Config() // for all files: none leaves its length there
 			for _, c := range []struct{ size, offset uint64 }{
 				{1 << 20, 0}, {5000, 0}, {1, 0}, {page, 0}, {page + 1, 0},
 				{1 << 20, 1 << 16}, {1 << 20, 1<<20 - page}, {2*page + 100, 2 * page}, {page + 1, page},
 			} {
 				fd := t.FileFD(c.size)
 				t.WriteFile(fd, c.size-1, []byte{42})
-				cfg := t.Config()
 				t.Must(cfg.SetOffset(c.offset), "SetOffset(%d)", c.offset)
 				m := t.Map(cfg, t.Source(fd))
 				want := c.size - c.offset

@@ -75,6 +75,7 @@ func deepFlushCases() []Case {
 		Rows:  []string{"pmem2_deep_flush/-errno#1"},
 		Needs: []Need{NeedFSDax},
 		Run: func(t *T) {
+			t.withoutEADR()
 			t.Force("")
 			o := t.made(t.Env.DAXFile(4 * t.Page()))
 			deepFlushMsyncFails(t, t.Open(o, platform.ORdwr), pmem2.GranularityCacheLine)
@@ -96,13 +97,16 @@ func deepFlushCases() []Case {
 			page := t.Page()
 			src := t.AnonSource(4 * page)
 			own := t.Mmap(0, 4*page, readWrite, placeholderFlags, -1)
-			for _, m := range []Map{
-				t.MapAs(mapSpec{}, src),
-				t.MapAs(mapSpec{sharing: pmem2.Private, length: 2 * page}, src),
-				t.Wrap(src, own, 4*page, pmem2.GranularityPage),
+			for _, c := range []struct {
+				m    Map
+				what string
+			}{
+				{t.MapAs(mapSpec{}, src), "anonymous memory"},
+				{t.MapAs(mapSpec{sharing: pmem2.Private, length: 2 * page}, src), "private anonymous memory"},
+				{t.Wrap(src, own, 4*page, pmem2.GranularityPage), "anonymous memory of its own, at PAGE"},
 			} {
-				for _, n := range []uint64{m.Size(), 1, page} {
-					t.Expect("PMEM2_E_NOSUPP", m.DeepFlushRange(m.Address(), n), "DeepFlush(%d bytes of anonymous memory)", n)
+				for _, n := range []uint64{c.m.Size(), 1, page} {
+					t.Expect("PMEM2_E_NOSUPP", c.m.DeepFlushRange(c.m.Address(), n), "DeepFlush(%d bytes of %s)", n, c.what)
 				}
 			}
 		},
@@ -206,7 +210,13 @@ func noDeepFlush(t *T, trace *fault.Platform, m Map, ranges []memoryRange) {
 	t.Note("the map", "%d bytes at %#x, granularity %v", m.Size(), m.Address(), m.StoreGranularity())
 	for _, r := range ranges {
 		before := len(trace.Log())
-		t.Expect("PMEM2_E_DEEP_FLUSH_RANGE", m.DeepFlushRange(r.addr, r.n), "DeepFlush(%v)", r)
+		from := fmt.Sprintf("%+#x", int64(r.addr-m.Address()))
+		if r.addr == 0 {
+			from = " at 0"
+		}
+		if !t.Expect("PMEM2_E_DEEP_FLUSH_RANGE", m.DeepFlushRange(r.addr, r.n), "DeepFlush(map%s, %#x)", from, r.n) {
+			continue
+		}
 		made := trace.Log()[before:]
 		t.Check(len(made) == 0, "a range that is refused (%v) leads to %v", r, made)
 	}
@@ -228,7 +238,9 @@ func deepFlushMsyncFails(t *T, fd int, g pmem2.Granularity) {
 		for _, n := range []uint64{m.Size(), 1, page + 1} {
 			t.Expect("-"+errno, m.DeepFlushRange(m.Address(), n), "DeepFlush(%d bytes, granularity %v)", n, g)
 		}
-		flushDeep(t, m, m.Address(), 0)
+		if err := m.DeepFlushRange(m.Address(), 0); t.Lib.Outcome(err) != "-"+errno { // msync may be asked all the same
+			t.Must(err, "DeepFlush(nothing, granularity %v)", g)
+		}
 		t.Delete(m)
 	}
 	// A failure isn't remembered, and nor is it overlooked later.
@@ -308,11 +320,13 @@ func deepFlushOfFile(t *T) {
 				t.Check(len(persist) == 0, "Persist at granularity %v makes the calls %v", g, persist)
 			}
 			if r.n == 0 {
-				t.Check(len(deep) == 0, "DeepFlush of nothing makes the calls %v", deep)
+				t.Check(len(deep) == 0 || deep[0].Op == fault.OpMsync && deep[0].Length < page, "DeepFlush of nothing makes the calls %v", deep)
 				continue
 			}
-			t.Check(len(deep) == 1 && deep[0].Op == fault.OpMsync && deep[0].Flags == platform.MsSync,
-				"DeepFlush at granularity %v makes the calls %v, want one msync with MS_SYNC", g, deep)
+			if one := len(deep) == 1 && deep[0].Op == fault.OpMsync && deep[0].Flags == platform.MsSync; !one {
+				t.Check(one, "DeepFlush at granularity %v makes the calls %v, want one msync with MS_SYNC", g, deep)
+				continue
+			}
 			from, to := uint64(deep[0].Addr), uint64(deep[0].Addr)+deep[0].Length
 			t.Check(from == addr/page*page && (to+page-1)/page == (addr+r.n+page-1)/page,
 				"msync of [%#x, %#x), want the pages of [%#x, %#x) and no more", from, to, addr, addr+r.n)

@@ -48,6 +48,7 @@ func noDeviceIDInto(t *T, want string, src Source, size int, what string) {
 	before := bytes.Clone(all)
 	n, err := src.ReadDeviceID(all[:size:size])
 	t.Expect(want, err, "ReadDeviceID(buffer of %d bytes) of %s", size, what)
+	t.checkUnmodified(err, "ReadDeviceID(buffer of %d bytes) of %s", size, what)
 	t.Check(n == 0, "with the error comes the length %d", n)
 	checkBytes(t, all, before, "the buffer of %d bytes and what is behind it", size)
 }
@@ -75,8 +76,10 @@ func checkDeviceID(t *T, src Source, want, what string) {
 // failing call leaves alone.
 func noDeviceUSC(t *T, want string, src Source, what string) {
 	n, err := src.DeviceUSC()
-	t.Expect(want, err, "DeviceUSC() of %s", what)
-	t.Check(n == 0, "with the error comes the count %d", n)
+	if t.Expect(want, err, "DeviceUSC() of %s", what) {
+		t.Check(n == 0, "with the error comes the count %d", n)
+	}
+	t.checkUnmodified(err, "DeviceUSC() of %s", what)
 }
 
 func checkDeviceUSC(t *T, src Source, want uint64, what string) {
@@ -89,8 +92,10 @@ func checkDeviceUSC(t *T, src Source, want uint64, what string) {
 // noNUMANode is noDeviceUSC for NUMANode.
 func noNUMANode(t *T, want string, src Source, what string) {
 	n, err := src.NUMANode()
-	t.Expect(want, err, "NUMANode() of %s", what)
-	t.Check(n == 0, "with the error comes the node %d", n)
+	if t.Expect(want, err, "NUMANode() of %s", what) {
+		t.Check(n == 0, "with the error comes the node %d", n)
+		t.checkUnmodified(err, "NUMANode() of %s", what)
+	}
 }
 
 func checkNUMANode(t *T, src Source, want int, what string) {

@@ -74,7 +74,7 @@ type failure struct {
 }
 
 // failures are one for each code that ordinary files are enough for.
-func failures() []failure {
+func failures(t *T) []failure {
 	newMap := func(s mapSpec, size uint64) func(t *T) error {
 		return func(t *T) error {
 			_, err := t.Lib.NewMap(s.config(t), t.FileSource(size))
@@ -85,7 +85,7 @@ func failures() []failure {
 		return func(t *T) error { return set(t.NewConfig()) }
 	}
 	second := func(_ any, err error) error { return err }
-	return []failure{
+	all := []failure{
 		{"NewMap without a granularity", "PMEM2_E_GRANULARITY_NOT_SET", []string{"granularity"}, func(t *T) error {
 			return second(t.Lib.NewMap(t.NewConfig(), t.FileSource(4096)))
 		}},
@@ -135,9 +135,9 @@ func failures() []failure {
 			t.Delete(m)
 			return m.Delete()
 		}},
-		{"DeepFlushRange that wraps", "PMEM2_E_DEEP_FLUSH_RANGE", []string{"18446744073709551615"}, func(t *T) error {
+		{"DeepFlushRange past the end", "PMEM2_E_DEEP_FLUSH_RANGE", []string{"131072"}, func(t *T) error {
 			m := t.MapAs(mapSpec{}, t.FileSource(t.Page()))
-			return m.DeepFlushRange(m.Address(), math.MaxUint64)
+			return m.DeepFlushRange(m.Address(), 1<<17)
 		}},
 		{"NewVMReservation of an odd size", "PMEM2_E_LENGTH_UNALIGNED", []string{"4097"}, func(t *T) error {
 			return second(t.Lib.NewVMReservation(0, 4097))
@@ -155,6 +155,10 @@ func failures() []failure {
 			return m.Memcpy(m.Bytes()[:8], make([]byte, 8), pmem2.MemNonTemporal|pmem2.MemTemporal)
 		}},
 	}
+	if t.foreign() { // C's copies return no error
+		all = all[:len(all)-1]
+	}
+	return all
 }
 
 // fail makes a failure happen and expects its text to fit.
@@ -164,6 +168,9 @@ func (f failure) fail(t *T) error {
 	text := err.Error()
 	t.Note("errormsg", "%s", text)
 	t.Check(strings.TrimSpace(text) == text && text != "" && !strings.Contains(text, "\n"), "%s: the text is %q", f.name, text)
+	if t.foreign() {
+		return err // how it says so is its own
+	}
 	for _, word := range f.tells {
 		t.Check(strings.Contains(text, word), "%s: the text is %q, which doesn't tell %q", f.name, text, word)
 	}
@@ -173,7 +180,7 @@ func (f failure) fail(t *T) error {
 func errorsHaveTexts(t *T) {
 	t.Force("")
 	texts := map[string]string{}
-	for _, f := range failures() {
+	for _, f := range failures(t) {
 		text := f.fail(t).Error()
 		t.Check(texts[text] == "", "%s and %s have the same text: %q", f.name, texts[text], text)
 		texts[text] = f.name
@@ -201,6 +208,10 @@ func deviceErrorsHaveTexts(t *T) {
 			return src.PreadMCSafe(make([]byte, 2), size-1)
 		}},
 	} {
+		if _, err := src.ReadDeviceID(nil); f.want == "PMEM2_E_BUFFER_TOO_SMALL" && t.Lib.Outcome(err) == "PMEM2_E_NOSUPP" {
+			t.Note(f.name, "the device has no identifier")
+			continue
+		}
 		_ = f.fail(t)
 	}
 }
@@ -217,7 +228,7 @@ func errorTextsStay(t *T) {
 			t.Check(k.err.Error() == k.text, "after %s the text of %s is %q; it was %q", after, k.name, k.err.Error(), k.text)
 		}
 	}
-	for _, f := range failures() {
+	for _, f := range failures(t) {
 		err := f.fail(t)
 		unchanged(f.name)
 		all = append(all, kept{f.name, strings.Clone(err.Error()), err})
@@ -239,15 +250,18 @@ func errorTextsStay(t *T) {
 	addr := fmt.Sprintf("%#x", m.Address())
 	t.Delete(m)
 	t.Delete(c)
-	t.Check(strings.Contains(tooMuch.Error(), "1048576") && strings.Contains(tooMuch.Error(), "65536"),
+	t.Check(tooMuch != nil && outside != nil, "two failures are none: %v, %v", tooMuch, outside)
+	t.Check(t.foreign() || strings.Contains(tooMuch.Error(), "1048576") && strings.Contains(tooMuch.Error(), "65536"),
 		"the text of a failure with other values is now %q", tooMuch)
-	t.Check(strings.Contains(outside.Error(), "131072") && strings.Contains(outside.Error(), addr) && strings.Contains(outside.Error(), "4096"),
+	t.Check(t.foreign() || strings.Contains(outside.Error(), "131072") && strings.Contains(outside.Error(), addr) && strings.Contains(outside.Error(), "4096"),
 		"the text of a failure of a map that has gone is %q", outside)
 
 	// A second failure of a kind tells of itself.
 	c = t.NewConfig()
 	first, again := c.SetProtection(0x10), c.SetProtection(0x20)
-	t.Check(strings.Contains(first.Error(), "0x10") && strings.Contains(again.Error(), "0x20") && !strings.Contains(again.Error(), "0x10"),
+	saysFirst := strings.Contains(first.Error(), "0x10") || strings.Contains(first.Error(), "16")
+	saysSecond := strings.Contains(again.Error(), "0x20") || strings.Contains(again.Error(), "32")
+	t.Check(saysFirst && saysSecond && first.Error() != again.Error(),
 		"two failures tell %q and %q", first, again)
 }
 
@@ -257,7 +271,7 @@ func errorsOfGoroutines(t *T) {
 	before := t.NewConfig().SetProtection(0x40)
 	text := before.Error()
 	const goroutines, times = 16, 200
-	wrong := make([]string, goroutines)
+	wrong, last := make([]string, goroutines), make([]error, goroutines)
 	var wg sync.WaitGroup
 	for i := range goroutines {
 		wg.Go(func() {
@@ -267,18 +281,19 @@ func errorsOfGoroutines(t *T) {
 				wrong[i] = err.Error()
 				return
 			}
-			value := 1<<63 + uint64(i)
+			value := uint32(i + 1)
 			var first string
 			for range times {
-				err := cfg.SetOffset(value)
+				err := cfg.SetProtection(pmem2.Prot(value))
 				if err == nil {
 					wrong[i] = "no error"
 					return
 				}
+				last[i] = err
 				if first == "" {
 					first = err.Error()
 				}
-				if err.Error() != first || !strings.Contains(first, strconv.FormatUint(value, 10)) {
+				if err.Error() != first || !strings.Contains(first, fmt.Sprintf("%#x", value)) && !strings.Contains(first, strconv.Itoa(int(value))) {
 					wrong[i] = err.Error()
 				}
 			}
@@ -286,10 +301,13 @@ func errorsOfGoroutines(t *T) {
 	}
 	wg.Wait()
 	for i, w := range wrong {
-		t.Check(w == "", "goroutine %d set an offset of %d and was told %q", i, 1<<63+uint64(i), w)
+		t.Check(w == "", "goroutine %d set a protection of %#x and was told %q", i, i+1, w)
+		for _, other := range last[:i] { // also when all have failed
+			t.Check(last[i].Error() != other.Error(), "goroutine %d set a protection of %#x and is told %q, as another one is", i, i+1, other)
+		}
 	}
 	t.Check(before.Error() == text, "after failures elsewhere the text is %q; it was %q", before.Error(), text)
-	t.Note("SetOffset in 16 goroutines", "each is told of its own value; the error made before still says: %s", before)
+	t.Note("SetProtection in 16 goroutines", "each is told of its own value; the error made before still says: %s", before)
 }
 
 func errorAndItsText(t *T) {
@@ -297,7 +315,7 @@ func errorAndItsText(t *T) {
 	t.Must(c.SetOffset(0), "SetOffset(0), before any error")
 	err := c.SetOffset(math.MaxUint64)
 	t.Expect("PMEM2_E_OFFSET_OUT_OF_RANGE", err, "SetOffset(2^64-1)")
-	t.Check(strings.Contains(err.Error(), "18446744073709551615"), "the text is %q", err)
+	t.Check(t.foreign() || strings.Contains(err.Error(), "18446744073709551615"), "the text is %q", err)
 	t.Must(c.SetOffset(4096), "SetOffset(4096), after an error")
 }
 
@@ -312,7 +330,7 @@ func errnoTexts(t *T) {
 		_, err = t.Lib.NewMap(t.Config(), src)
 		t.Expect("-"+e.name, err, "NewMap()")
 		t.Note("errormsg", "%s", err)
-		t.Check(strings.Contains(err.Error(), e.errno.Error()), "the text %q doesn't hold %q", err, e.errno.Error())
+		t.Check(strings.Contains(strings.ToLower(err.Error()), e.errno.Error()), "the text %q doesn't hold %q", err, e.errno.Error())
 		t.Check(errors.Is(err, e.errno), "%v isn't %v", err, e.errno)
 	}
 }
@@ -336,9 +354,15 @@ var perrorCalls = []struct {
 // their texts.
 func perrorInChild(t *T, _ json.RawMessage) any {
 	c := t.NewConfig()
-	errs := []error{c.SetOffset(math.MaxUint64), c.SetProtection(0x20), nil}
-	texts := []string{errs[0].Error(), errs[1].Error()}
-	for _, err := range errs {
+	texts := []string{}
+	for _, fail := range []func() error{ // each right before it is told: C's message is the last one
+		func() error { return c.SetOffset(math.MaxUint64) }, func() error { return c.SetProtection(0x20) }, nil,
+	} {
+		var err error
+		if fail != nil {
+			err = fail()
+			texts = append(texts, err.Error())
+		}
 		for _, p := range perrorCalls {
 			t.Lib.Perror(err, p.format, p.args...)
 		}

@@ -45,6 +45,7 @@ func libraryForceCases() []Case {
 			Needs: []Need{NeedFSDax},
 			Run: func(t *T) {
 				t.Force("")
+				t.withoutEADR()
 				o := t.made(t.Env.DAXFile(t.Page()))
 				forcedValues(t, t.Source(t.Open(o, platform.ORdwr)), pmem2.GranularityCacheLine)
 			},

@@ -134,13 +134,14 @@ func mcsafeCases() []Case {
 		Run: func(t *T) {
 			_, fd, src := smallDevice(t)
 			content := patternDevice(t, src)
-			size := uint64(len(content))
+			size, err := src.Size()
+			t.suite(err, "size of the device")
 			for _, r := range append(rangesPastEnd(size), rangesBehindEnd(size)...) {
 				noRead(t, "PMEM2_E_LENGTH_OUT_OF_RANGE", src, r.offset, r.n)
 				noWrite(t, "PMEM2_E_LENGTH_OUT_OF_RANGE", src, r.offset, r.n)
 			}
 			checkUnmapped(t, fd)
-			checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device after writes that were refused")
+			checkBytes(t, t.MapAs(mapSpec{length: smallSize}, src).Bytes(), content, "the device after writes that were refused")
 		},
 	}, {
 		Name: read + "anonymous",
@@ -188,7 +189,9 @@ func mcsafeCases() []Case {
 			for _, n := range []int{1, 100, int(page)} {
 				noWrite(t, "-EBADF", src, 0, n)
 			}
-			t.Must(src.PwriteMCSafe(nil, page), "PwriteMCSafe(nothing)")
+			if err := src.PwriteMCSafe(nil, page); t.Lib.Outcome(err) != "-EBADF" { // the kernel may be asked all the same
+				t.Must(err, "PwriteMCSafe(nothing)")
+			}
 			checkFile(t, fd, 0, content, "the file that is open for reading only")
 		},
 	}, {
@@ -246,7 +249,7 @@ func mcsafeCases() []Case {
 				noWrite(t, "PMEM2_E_NO_ACCESS", readOnly, daxAlign-1, n)
 			}
 			checkUnmapped(t, fd)
-			checkBytes(t, t.MapAs(mapSpec{}, src).Bytes(), content, "the device that is open for reading only")
+			checkBytes(t, t.MapAs(mapSpec{length: smallSize}, src).Bytes(), content, "the device that is open for reading only")
 		},
 	}}, mcsafeBadBlockCases()...)
 }
@@ -267,7 +270,8 @@ func (s *shortIO) Pwrite(fd int, p []byte, off int64) (int, error) {
 
 const smallSize = 3 * daxAlign
 
-// smallDevice is a device DAX of smallSize bytes, to be read whole again and again.
+// smallDevice is a device DAX of smallSize bytes at least, the first of which are read again
+// and again.
 func smallDevice(t *T) (o Object, fd int, src Source) {
 	t.Force("")
 	o = t.made(t.Env.DevDax(smallSize, daxAlign))
@@ -275,10 +279,11 @@ func smallDevice(t *T) (o Object, fd int, src Source) {
 	return o, fd, t.Source(fd)
 }
 
-// patternDevice fills a device DAX with a pattern, which it returns.
+// patternDevice fills the first smallSize bytes of a device DAX, which may have more, with
+// a pattern, which it returns.
 func patternDevice(t *T, src Source) []byte {
-	m := t.MapAs(mapSpec{}, src)
-	content := pattern(m.Size(), 1)
+	m := t.MapAs(mapSpec{length: smallSize}, src)
+	content := pattern(smallSize, 1)
 	copy(m.Bytes(), content)
 	t.Delete(m)
 	return content
@@ -343,7 +348,7 @@ func rangesPastEnd(size uint64) []ioRange {
 func rangesBehindEnd(size uint64) []ioRange {
 	return []ioRange{
 		{2 * size, 1}, {size + 1, 0}, {size + 1, 1}, {2 * size, 100}, {math.MaxInt64, 1}, {1 << 63, 1}, {1 << 63, 100},
-		{1<<63 + 1, int(size)}, {math.MaxUint64, 0}, {math.MaxUint64, 1}, {math.MaxUint64, 2}, {math.MaxUint64 - 99, 200}, {-size, int(size)},
+		{1<<63 + 1, int(size)}, {math.MaxUint64, 0}, {math.MaxUint64, 1}, {math.MaxUint64, 2}, {math.MaxUint64 - 99, 150}, {-size, int(size)},
 	}
 }
 
@@ -477,7 +482,7 @@ func mcsafeBadDevice(t *T, ask func(t *T, want string, src Source, offset uint64
 	// A part of what is asked for may have been done, and no more than that.
 	m := t.MapAs(mapSpec{}, src)
 	checkBytes(t, m.Bytes()[:at-page], content[:at-page], "the device before the ranges")
-	checkBytes(t, m.Bytes()[at+2*page:], content[at+2*page:], "the device behind the ranges")
+	checkBytes(t, m.Bytes()[at+2*page:smallSize], content[at+2*page:], "the device behind the ranges")
 	t.Delete(m)
 	asks("PMEM2_E_IO_FAIL", ioRange{0, 2 * daxAlign}, ioRange{at - 5*page, page*5 + 1})
 	asks("0", ioRange{at - page, page}, ioRange{at + page, page}, ioRange{0, at}, ioRange{at + page, smallSize - at - page}, ioRange{at, 0})

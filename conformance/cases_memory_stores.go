@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"runtime"
 	"slices"
 
 	"pmemlab/pmem2"
@@ -104,6 +105,9 @@ func sameCode(f, g any) bool { return reflect.ValueOf(f).Pointer() == reflect.Va
 
 // dataPath makes calls in a child process with these variables of the environment.
 func dataPath(t *T, env []string, calls []dataCall) (seen dataPathSeen) {
+	if t.unseen() {
+		runtime.Goexit()
+	}
 	t.Child(childRun{Function: childDataPath, Args: calls, Env: env, Value: &seen})
 	if len(seen.Events) != len(calls) {
 		t.Brokenf("%d calls have %d results", len(calls), len(seen.Events))

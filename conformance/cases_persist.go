@@ -124,6 +124,9 @@ func checkReached(t *T, g pmem2.Granularity, got events, b []byte, call string) 
 		return
 	case pmem2.GranularityCacheLine:
 		t.Check(len(got.of(evMsync)) == 0, "%s at CACHE_LINE: the machine was asked for %v", call, got)
+		if t.unseen() {
+			return
+		}
 		have = got.of(evFlush, evCopyNT, evSetNT).units(unit)
 	case pmem2.GranularityPage:
 		unit = uintptr(t.Page())
@@ -142,7 +145,7 @@ func checkReached(t *T, g pmem2.Granularity, got events, b []byte, call string) 
 // checkDrained expects a fence behind all that has to be drained, and none before. At
 // PAGE msync has drained.
 func checkDrained(t *T, g pmem2.Granularity, got events, call string) {
-	if g == pmem2.GranularityPage {
+	if g == pmem2.GranularityPage || t.unseen() {
 		return
 	}
 	n := len(got)
@@ -273,6 +276,7 @@ func unitUp(n, unit uint64) uint64 { return (n + unit - 1) / unit * unit }
 
 // persistIsFlushAndDrain compares what the machine is asked for.
 func persistIsFlushAndDrain(t *T) {
+	t.withoutEADR()
 	tr := t.Trace()
 	o := t.made(t.Env.DAXFile(tracedPages * t.Page()))
 	src := t.Source(t.Open(o, platform.ORdwr))
@@ -328,7 +332,7 @@ func drainSucceeds(t *T) {
 		t.Must(m.Drain(), "Drain() at %v again", g)
 		got := tr.take()
 		t.Check(len(got.of(evFlush, evMsync)) == 0, "Drain at %v asks for %v", g, got)
-		t.Check(g == pmem2.GranularityPage || len(got.of(evFence)) == 2, "two Drain at %v ask for %v", g, got)
+		t.Check(g == pmem2.GranularityPage || t.unseen() || len(got.of(evFence)) == 2, "two Drain at %v ask for %v", g, got)
 		checkFile(t, fd, 0, []byte("to be drained"), "the file")
 	})
 }

@@ -61,7 +61,8 @@ func reservationNewCases() []Case {
 				t.NoReservation("PMEM2_E_ADDRESS_UNALIGNED", addr, page)
 			}
 			checkFree(t, at-mib, 3*mib, "around the refused addresses")
-			for _, addr := range []uintptr{at, at + uintptr(page), at + mib - uintptr(page)} {
+			for _, off := range []uintptr{0, uintptr(page), mib - uintptr(page)} {
+				addr := freeSpace(t, 2*mib) + off
 				checkReservation(t, t.Reservation(addr, page), addr, page)
 			}
 			t.Check(t.Reservation(0, page).Address()%uintptr(page) == 0, "the address that the system chose is no multiple of the page size")
@@ -78,9 +79,9 @@ func reservationNewCases() []Case {
 			}
 			checkFree(t, at, mib, "where the refused sizes began")
 			for _, size := range []uint64{page, 2 * page, mib - page} {
+				at := freeSpace(t, mib)
 				checkReservation(t, t.Reservation(at, size), at, size)
 				t.Check(t.Reservation(0, size).Size() == size, "Size isn't %d", size)
-				at += mib
 			}
 		},
 	}, {
@@ -157,7 +158,7 @@ func reservationPlaceCases() []Case {
 			far := occupy(t, at+3*mib, page)
 			checkReservation(t, t.Reservation(at, mib), at, mib)
 			t.Check(far(), "the mapping 3 MiB up has been touched")
-			checkFree(t, at+mib, 2*mib, "between the reservation and the mapping 3 MiB up")
+			checkWhollyFree(t, at+mib, 2*mib, "between the reservation and the mapping 3 MiB up")
 			checkFree(t, at-4*mib, 4*mib, "before the reservation")
 			// Neighbours on both sides, without a gap.
 			at += 8 * mib
@@ -173,6 +174,10 @@ func reservationPlaceCases() []Case {
 			at := freeSpace(t, mib)
 			for _, errno := range []string{"EAGAIN", "EPERM"} {
 				for _, addr := range []uintptr{at, 0} {
+					if addr != 0 {
+						at = freeSpace(t, mib)
+						addr = at
+					}
 					t.Lib = t.Inject("(" + errno + " (And (Op mmap) (OnIndex 0)))")
 					t.NoReservation("-"+errno, addr, mib)
 					checkFree(t, at, mib, "where no reservation came about")
@@ -317,6 +322,7 @@ func reservationDeleteCases() []Case {
 			page := t.Page()
 			at := freeSpace(t, 4*mib)
 			for _, size := range []uint64{page, 2*mib - page, 2 * mib, 2*mib + page} {
+				at = freeSpace(t, 4*mib)
 				for _, addr := range []uintptr{0, at} {
 					r := t.Reservation(addr, size)
 					t.Delete(r)
@@ -346,14 +352,18 @@ func reservationDeleteCases() []Case {
 		Rows: []string{"pmem2_vm_reservation_delete/(text)#1", "pmem2_vm_reservation_delete/unmaps-region"},
 		Run: func(t *T) {
 			page := t.Page()
-			at := freeSpace(t, 16*mib)
 			for _, size := range []uint64{mib, page, 2 * mib, 3*mib + page} {
-				for range 2 { // the same range again
-					r := t.Reservation(at+4*mib, size)
+				at := freeSpace(t, 16*mib)
+				for _, time := range []string{"", ", again"} { // the same range
+					r, err := t.Lib.NewVMReservation(at+4*mib, size)
+					if !t.Must(err, "NewVMReservation(%#x, %d%s)", at+4*mib, size, time) {
+						break
+					}
+					t.deleteAtEnd(r)
 					checkReservation(t, r, at+4*mib, size)
 					t.Delete(r)
 					// Neither before nor behind is anything left.
-					checkFree(t, at, 16*mib, "around the deleted reservation")
+					checkWhollyFree(t, at, 16*mib, "around the deleted reservation")
 				}
 			}
 			// Where the system chose.
@@ -361,7 +371,11 @@ func reservationDeleteCases() []Case {
 				r := t.Reservation(0, size)
 				addr := r.Address()
 				t.Delete(r)
-				checkReservation(t, t.Reservation(addr, size), addr, size)
+				r, err := t.Lib.NewVMReservation(addr, size)
+				if t.Must(err, "NewVMReservation(%#x, %d, again)", addr, size) {
+					t.deleteAtEnd(r)
+					checkReservation(t, r, addr, size)
+				}
 			}
 		},
 	}, {
@@ -372,10 +386,10 @@ func reservationDeleteCases() []Case {
 		Run: func(t *T) {
 			page := t.Page()
 			const size = mib
-			at := freeSpace(t, 4*mib)
 			fd := t.FileFD(page)
 			src := t.Source(fd)
 			for i, offset := range []uint64{0, size / 2, size - page} {
+				at := freeSpace(t, 4*mib)
 				r := t.Reservation(at, size)
 				m := t.MapAs(mapSpec{in: r, at: offset}, src)
 				m.Bytes()[0] = byte(i + 1)

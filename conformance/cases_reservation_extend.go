@@ -1,6 +1,9 @@
 package conformance
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 func reservationExtendCases() []Case {
 	return []Case{{
@@ -72,6 +75,10 @@ func reservationExtendCases() []Case {
 			src := t.FileSource(page)
 			// At the old end, inside, and in the last page of the new range.
 			for _, from := range []uint64{4 * mib, 16 * mib, 36*mib - page} {
+				if padded(t, at+uintptr(from), page) {
+					t.Note("mapping of a page at "+fmt.Sprint(from), "impossible: the library pads reservations")
+					continue
+				}
 				untouched := occupy(t, at+uintptr(from), page)
 				t.Expect("PMEM2_E_MAPPING_EXISTS", r.Extend(32*mib), "Extend(%d) with a page occupied at %d", 32*mib, from)
 				t.Check(untouched(), "the failing call has touched what was in the way")
@@ -96,16 +103,17 @@ func reservationExtendCases() []Case {
 		Name: "pmem2_vm_reservation_extend/mmap-fails",
 		Rows: []string{"pmem2_vm_reservation_extend/-EAGAIN#1"},
 		Run: func(t *T) {
-			at := freeSpace(t, 8*mib)
+			at := freeSpace(t, 32*mib)
 			// The first mmap is that of the reservation.
 			t.Lib = t.Inject("(EAGAIN (And (Op mmap) (OnIndex 1)))")
 			r := t.Reservation(at, mib)
-			t.Expect("-EAGAIN", r.Extend(mib), "Extend(%d) with mmap failing", mib)
+			const more = 8 * mib // what is less may fit into padding
+			t.Expect("-EAGAIN", r.Extend(more), "Extend(%d) with mmap failing", more)
 			checkReservation(t, r, at, mib)
 			checkBlank(t, at, mib)
 			checkFree(t, at+mib, 4*mib, "behind the reservation")
-			t.Must(r.Extend(mib), "Extend(%d) again", mib)
-			checkReservation(t, r, at, 2*mib)
+			t.Must(r.Extend(more), "Extend(%d) again", more)
+			checkReservation(t, r, at, mib+more)
 		},
 	}, {
 		Name: "pmem2_vm_reservation_extend/size-aligned",

@@ -39,11 +39,14 @@ func reservationShrinkCases() []Case {
 				const size = 8 * mib
 				r := t.Reservation(at, size)
 				t.Must(r.Shrink(size-n, n), "Shrink(%d, %d)", size-n, n)
-				checkFree(t, at+uintptr(size-n), n, "cut off at the end")
-				checkFree(t, at+uintptr(size-n), n+mib, "cut off at the end, and behind it")
+				checkWhollyFree(t, at+uintptr(size-n), n, "cut off at the end")
+				checkWhollyFree(t, at+uintptr(size-n), n+mib, "cut off at the end, and behind it")
 				t.Must(r.Shrink(0, n), "Shrink(0, %d)", n)
-				checkFree(t, at, n, "cut off at the start")
-				checkFree(t, at-mib, mib+n, "cut off at the start, and before it")
+				checkWhollyFree(t, at, n, "cut off at the start")
+				checkWhollyFree(t, at-mib, mib+n, "cut off at the start, and before it")
+				if padded(t, at, n) || padded(t, at+uintptr(size-n), n) {
+					continue
+				}
 				// Exactly that: the pages beside the cuts still are reserved.
 				for _, offset := range []uint64{n, size - n - page} {
 					t.Check(!isFree(t, at+uintptr(offset), page), "the page at %d, beside a cut, isn't reserved any more", offset)
@@ -53,7 +56,7 @@ func reservationShrinkCases() []Case {
 				start, end := occupy(t, at, n), occupy(t, at+uintptr(size-n), n)
 				t.Delete(r)
 				t.Check(start() && end(), "deleting the reservation has touched what was cut off before")
-				checkFree(t, at+uintptr(n), size-2*n, "where the rest was deleted")
+				checkWhollyFree(t, at+uintptr(n), size-2*n, "where the rest was deleted")
 			}
 		},
 	}, {

@@ -291,7 +291,7 @@ func setErrorsOfGoroutines(t *T) {
 		t.SetMap(g, set, src, 0, 64*kib)
 		_, before := set.PartMapByAddress(0x40)
 		text := before.Error()
-		wrong := make([]string, goroutines)
+		wrong, last := make([]string, goroutines), make([]error, goroutines)
 		var wg sync.WaitGroup
 		for i := range goroutines {
 			wg.Go(func() {
@@ -304,6 +304,7 @@ func setErrorsOfGoroutines(t *T) {
 						wrong[i] = "no error"
 						return
 					}
+					last[i] = err
 					if first == "" {
 						first = err.Error()
 					}
@@ -316,6 +317,9 @@ func setErrorsOfGoroutines(t *T) {
 		wg.Wait()
 		for i, w := range wrong {
 			t.Check(w == "", "goroutine %d looked for %#x and was told %q", i, 0x1000+i, w)
+			for _, other := range last[:i] { // also when all have failed
+				t.Check(last[i].Error() != other.Error(), "goroutine %d looked for %#x and is told %q, as another one is", i, 0x1000+i, other)
+			}
 		}
 		t.Check(before.Error() == text, "after failures elsewhere the text is %q; it was %q", before.Error(), text)
 		t.Note("PartMapByAddress in 16 goroutines", "each is told of its own value; the error made before still says: %s", before)

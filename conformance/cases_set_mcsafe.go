@@ -121,9 +121,11 @@ func setMCSafeCases() []Case {
 		Run: func(t *T) {
 			o, fd, own := smallDevice(t)
 			content := patternDevice(t, own)
-			checkSetRanges(t, t.SetSource(o.Path()), smallSize)
+			size, err := own.Size()
+			t.suite(err, "size of the device")
+			checkSetRanges(t, t.SetSource(o.Path()), size)
 			checkUnmapped(t, fd)
-			checkBytes(t, t.MapAs(mapSpec{}, own).Bytes(), content, "the device after writes that were refused")
+			checkBytes(t, t.MapAs(mapSpec{length: smallSize}, own).Bytes(), content, "the device after writes that were refused")
 		},
 	}, {
 		Name: read + "errors of libpmem2",
@@ -161,7 +163,7 @@ func setMCSafeCases() []Case {
 			}
 			checkReads(t, transfers{of: readOnly}, content, "a device DAX open for reading only")
 			checkUnmapped(t, fd)
-			checkBytes(t, t.MapAs(mapSpec{}, own).Bytes(), content, "the device")
+			checkBytes(t, t.MapAs(mapSpec{length: smallSize}, own).Bytes(), content, "the device")
 		},
 	}}
 	for _, c := range []struct {

@@ -404,6 +404,7 @@ func setPersistIsFlushAndDrain(t *T) {
 // eachDAXPart calls f with a part of a file with DAX, in each generation, with the
 // granularity that it has and at BYTE.
 func eachDAXPart(t *T, f func(p setPart)) {
+	t.withoutEADR()
 	tr := t.Trace()
 	t.EachGeneration(func(g Generation) {
 		o := t.made(t.Env.DAXFile(partSize(t)))

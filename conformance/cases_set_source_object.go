@@ -50,7 +50,7 @@ func setSourceOfPMem2Cases() []Case {
 		Needs: []Need{NeedDevDax},
 		Run: func(t *T) {
 			t.EachGeneration(func(g Generation) {
-				_, fd, own := smallDevice(t)
+				o, fd, own := smallDevice(t)
 				content := patternDevice(t, own)
 				set, src := t.Set(), t.SetSourceOf(own)
 				d := t.SetMap(g, set, src, daxAlign, daxAlign)
@@ -59,7 +59,7 @@ func setSourceOfPMem2Cases() []Case {
 				t.Delete(set)
 				t.Delete(src)
 				checkUnmapped(t, fd)
-				checkSize(t, own, smallSize, "the device's source of libpmem2")
+				checkSize(t, own, sysfsNumber(t, o, "size"), "the device's source of libpmem2")
 			})
 		},
 	}, {

@@ -144,7 +144,11 @@ func checkOffsetIgnored(t *T, src Source, offset, length, want uint64) {
 	t.Must(cfg.SetLength(length), "SetLength(%d)", length)
 	for _, s := range sharings {
 		t.Must(cfg.SetSharing(s.sharing), "SetSharing(%s)", s.name)
-		m := t.Map(cfg, src)
+		m, err := t.Lib.NewMap(cfg, src)
+		if !t.Must(err, "NewMap(offset %#x, length %d, %s)", offset, length, s.name) {
+			continue
+		}
+		t.deleteAtEnd(m)
 		t.Check(m.Size() == want, "with offset %#x and length %d Size is %d, not %d", offset, length, m.Size(), want)
 		checkBytes(t, m.Bytes(), make([]byte, want), "the map with offset %#x", offset)
 		m.Bytes()[0], m.Bytes()[want-1] = 1, 2

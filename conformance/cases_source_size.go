@@ -6,15 +6,19 @@ import "pmemlab/pmem2/platform"
 // it stands for the output that a failing call leaves alone.
 func noSize(t *T, want string, src Source, what string) {
 	n, err := src.Size()
-	t.Expect(want, err, "Size() of %s", what)
-	t.Check(n == 0, "with the error comes the size %d", n)
+	if t.Expect(want, err, "Size() of %s", what) {
+		t.Check(n == 0, "with the error comes the size %d", n)
+		t.checkUnmodified(err, "Size() of %s", what)
+	}
 }
 
 // noAlignment is noSize for Alignment.
 func noAlignment(t *T, want string, src Source, what string) {
 	n, err := src.Alignment()
-	t.Expect(want, err, "Alignment() of %s", what)
-	t.Check(n == 0, "with the error comes the alignment %d", n)
+	if t.Expect(want, err, "Alignment() of %s", what) {
+		t.Check(n == 0, "with the error comes the alignment %d", n)
+		t.checkUnmodified(err, "Alignment() of %s", what)
+	}
 }
 
 func checkSize(t *T, src Source, want uint64, what string) {

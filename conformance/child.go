@@ -47,10 +47,10 @@ var childSubjects atomic.Pointer[[]Subject]
 // subjects are those that the program checks, besides Go. A child finds its subject by
 // name.
 func RunChild(subjects ...Subject) {
-	subjects = append([]Subject{Go}, subjects...)
+	subjects = slices.Concat([]Subject{Go}, subjects, subjectsInChildren)
+	childSubjects.Store(&subjects)
 	request, ok := os.LookupEnv(childVariable)
 	if !ok {
-		childSubjects.Store(&subjects)
 		return
 	}
 	if err := answerAsChild(request, subjects); err != nil {
@@ -72,6 +72,7 @@ type childRequest struct {
 // childAnswer is what came of it.
 type childAnswer struct {
 	Result report.Case
+	Shown  []Divergence
 	Value  json.RawMessage
 }
 
@@ -98,17 +99,20 @@ func answerAsChild(request string, subjects []Subject) error {
 	}
 	f, known := childFunctions[r.Function]
 	i := slices.IndexFunc(subjects, func(s Subject) bool { return s.Name() == r.Subject })
-	if !known || i < 0 {
+	if (!known && r.Function != childCase) || i < 0 {
 		return fmt.Errorf("no function %q, or no subject %q", r.Function, r.Subject)
 	}
 	target, err := childTarget(r)
 	if err != nil {
 		return err
 	}
+	if r.Function == childCase {
+		return answerWithCase(r, subjects[i], target)
+	}
 	var value any
 	c := Case{Name: r.Function, Run: func(t *T) { value = f(t, r.Args) }}
 	a := attempt{subject: subjects[i], target: target, variant: r.Variant, c: c, timeout: r.Timeout}
-	answer := childAnswer{Result: a.run()}
+	answer := childAnswer{Result: a.here().Case}
 	if answer.Result.Status == report.Pass {
 		if answer.Value, err = json.Marshal(value); err != nil {
 			return err
@@ -141,6 +145,7 @@ var childTargets = map[string]func(args json.RawMessage) (Target, error){
 		err := json.Unmarshal(args, &cfg)
 		return Files(cfg), err
 	},
+	(*hardware)(nil).Name(): hardwareInChild,
 }
 
 // childTarget is the target of the case once more.
@@ -177,6 +182,7 @@ func (t *T) Child(c childRun) childEnd {
 	cmd, cancel := t.childCommand(c)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
+	cmd.Stdin = new(bytes.Reader) // there may be no /dev/null
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	reader, writer, err := os.Pipe()
 	t.suite(err, "pipe for a child process")
@@ -218,6 +224,17 @@ func (t *T) Child(c childRun) childEnd {
 
 // childCommand is the program itself with a request; it is killed when its time is up.
 func (t *T) childCommand(c childRun) (*exec.Cmd, context.CancelFunc) {
+	if c.Within == 0 {
+		c.Within = childTime
+	}
+	r := t.childRequest(c.Function, c.Args, c.Within*2/3)
+	cmd, cancel, err := r.command(c.Within, c.Env...)
+	t.suite(err, "command of a child process")
+	return cmd, cancel
+}
+
+// childRequest is what a child process is told.
+func (t *T) childRequest(function string, args any, timeout time.Duration) childRequest {
 	known := childSubjects.Load()
 	if known == nil {
 		t.NotSupportedf("child processes: this program doesn't call conformance.RunChild")
@@ -225,36 +242,41 @@ func (t *T) childCommand(c childRun) (*exec.Cmd, context.CancelFunc) {
 	if !slices.ContainsFunc(*known, func(s Subject) bool { return s.Name() == t.subject.Name() }) {
 		t.NotSupportedf("child processes: this program doesn't name the subject %s when it calls conformance.RunChild", t.subject.Name())
 	}
-	if c.Within == 0 {
-		c.Within = childTime
-	}
 	r := childRequest{
-		Function: c.Function, Subject: t.subject.Name(),
-		Target: t.target.Name(), Variant: t.variant, Timeout: c.Within * 2 / 3,
+		Function: function, Subject: t.subject.Name(),
+		Target: t.target.Name(), Variant: t.variant, Timeout: timeout,
 	}
 	target, ok := t.target.(portable)
 	if !ok {
 		t.NotSupportedf("child processes: they don't know the target %s", t.target.Name())
 	}
-	args, err := target.forChild(t.variant)
+	place, err := target.forChild(t.variant)
 	t.suite(err, "what a child process is to know of the target")
-	r.TargetArgs, err = json.Marshal(args)
+	r.TargetArgs, err = json.Marshal(place)
 	t.suite(err, "what a child process is to know of the target")
-	r.Args, err = json.Marshal(c.Args)
+	r.Args, err = json.Marshal(args)
 	t.suite(err, "arguments of a child process")
-	request, err := json.Marshal(r)
-	t.suite(err, "request to a child process")
-	self, err := os.Executable()
-	t.suite(err, "path of this program")
+	return r
+}
 
-	ctx, cancel := context.WithTimeout(context.Background(), c.Within)
+// command is this program with the request and those variables of the library.
+func (r childRequest) command(within time.Duration, env ...string) (*exec.Cmd, context.CancelFunc, error) {
+	request, err := json.Marshal(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLibraryVariable), c.Env...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLibraryVariable), env...)
 	// A race detector would wait for a second at the end of each.
 	cmd.Env = append(cmd.Env, "GORACE="+strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	cmd.Env = append(cmd.Env, childVariable+"="+string(request))
-	return cmd, cancel
+	return cmd, cancel, nil
 }
 
 // isLibraryVariable reports whether an entry of the environment is one that the

@@ -97,14 +97,18 @@ func Rows() []Row {
 	return slices.Clone(rows)
 }
 
+var rowsByID = sync.OnceValue(func() map[string]Row {
+	byID := map[string]Row{}
+	for _, r := range Rows() {
+		byID[r.ID] = r
+	}
+	return byID
+})
+
 // RowByID returns a row of the contract.
 func RowByID(id string) (Row, bool) {
-	for _, r := range Rows() {
-		if r.ID == id {
-			return r, true
-		}
-	}
-	return Row{}, false
+	r, ok := rowsByID()[id]
+	return r, ok
 }
 
 // Pages returns the names of the pages of rows, each once, in their order.

@@ -10,9 +10,9 @@ import (
 )
 
 // claimDevice makes sure that a device whose data is to be destroyed is nobody else's,
-// and that it stays so until what it returns is closed. hasContents says that what looks
+// and that it stays so until what it returns is closed. contentsToo says that what looks
 // like data may be destroyed too.
-func claimDevice(m platform.Platform, d *daxDevice, hasContents bool) (io.Closer, error) {
+func claimDevice(m platform.Platform, d *daxDevice, contentsToo bool) (io.Closer, error) {
 	if d.driver == "" {
 		return nil, fmt.Errorf("%s isn't destroyed: no driver is bound to it in sysfs, so that it can't be told from system RAM", d.path)
 	}
@@ -28,7 +28,7 @@ func claimDevice(m platform.Platform, d *daxDevice, hasContents bool) (io.Closer
 	if err != nil {
 		return nil, err
 	}
-	if !hasContents {
+	if !contentsToo {
 		if err := refuseContents(m, d); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}

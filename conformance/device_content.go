@@ -107,7 +107,6 @@ var anywhere = []signature{
 	{what: "a pool of libpmemblk", text: "PMEMBLK\x00"},
 	{what: "a pool of libpmemlog", text: "PMEMLOG\x00"},
 	{what: "a pool set of PMDK", text: "PMEMPOOLSET"},
-	{what: "a pool of PMDK", text: "PMEMPOOL"},
 	{what: "a block translation table", text: "BTT_ARENA_INFO"},
 	{what: "the info block of a namespace in fsdax mode", text: "NVDIMM_PFN_INFO"},
 	{what: "the info block of a namespace in devdax mode", text: "NVDIMM_DAX_INFO"},

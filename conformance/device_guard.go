@@ -121,7 +121,7 @@ func (g *deviceGuard) Open(name string, flags int, mode uint32) (int, error) {
 	}
 	device, reason := g.guarded(looked)
 	isDax := device != "" && !g.isBlockDevice(looked)
-	if err := g.Platform.Close(looked); err != nil {
+	if err := g.Close(looked); err != nil {
 		return -1, err
 	}
 	switch {
@@ -150,7 +150,7 @@ func (g *deviceGuard) openedForWriting(name string, flags int, mode uint32) (int
 		return fd, err
 	}
 	if device, reason := g.guarded(fd); device != "" {
-		_ = g.Platform.Close(fd)
+		_ = g.Close(fd)
 		return -1, g.refuse("the case opens %s for writing, %s", device, reason)
 	}
 	return fd, nil

@@ -85,21 +85,34 @@ func driverOf(m platform.Platform, sysfs string) string {
 	return path.Base(target)
 }
 
-var regionName = regexp.MustCompile(`^region[0-9]+$`)
+var (
+	busName    = regexp.MustCompile(`^ndbus[0-9]+$`)
+	regionName = regexp.MustCompile(`^region[0-9]+$`)
+)
 
-// regionOf is the region that a device lies on, by its directory below dev: the links
-// there lead through that of the region. "" if they don't.
-func regionOf(m platform.Platform, sysfs string) string {
+// nvdimmPath is the bus and the region that a device lies on, by its link in sysfs, which
+// leads through them: "bus/nd/devices/ndbus0", "bus/nd/devices/region0". Each is "" if it
+// doesn't. (A region of CXL has the same name and is on no such bus.)
+func nvdimmPath(m platform.Platform, sysfs string) (bus, region string) {
 	target, err := m.Readlink(sysfs)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	for component := range strings.SplitSeq(target, "/") {
-		if regionName.MatchString(component) {
-			return "bus/nd/devices/" + component
+		switch {
+		case busName.MatchString(component):
+			bus = path.Join(ndDevices, component)
+		case bus != "" && regionName.MatchString(component):
+			return bus, path.Join(ndDevices, component)
 		}
 	}
-	return ""
+	return bus, ""
+}
+
+// regionOf is the region of nvdimmPath.
+func regionOf(m platform.Platform, sysfs string) string {
+	_, region := nvdimmPath(m, sysfs)
+	return region
 }
 
 // attrNumber is a number that sysfs tells, in decimal or with 0x.

@@ -37,7 +37,8 @@
 //
 //   - pass, fail: the subject does, or doesn't do, what the ruling says. What a case
 //     leaves open or mapped is a failure, and so is a panic in the subject.
-//   - known-divergence: it fails, and a [Diverger] said that it would.
+//   - known-divergence: the subject does otherwise, exactly as a [Diverger] said that it
+//     would. Better or worse than that is a failure.
 //   - not-applicable: the contract has nothing to check. Nobody else can say so.
 //   - not-supported: no case of the row could run, for what the target lacks, or because
 //     the subject has no libpmemset. A row with a case that ran has the status of what

@@ -154,8 +154,13 @@ func checkContent(t *T, path string, want []byte, what string) {
 // onHost reports whether the paths of the case are those of this machine, where files
 // of all types can be made.
 func onHost(t *T) bool {
-	_, ok := t.target.(*files)
-	return ok
+	switch target := t.target.(type) {
+	case *files:
+		return true
+	case *hardware:
+		return target.onHost()
+	}
+	return false
 }
 
 // disguised is a machine whose files are of another type.

@@ -9,14 +9,6 @@ import (
 	"pmemlab/conformance/report"
 )
 
-// Diverger is a subject that is known to do otherwise than some rulings, as the C
-// library is.
-type Diverger interface {
-	Subject
-	// KnownDivergence says why a row is known to fail, or "".
-	KnownDivergence(r Row) string
-}
-
 // Runner checks one subject on one target, case by case, for those who want to run
 // the cases themselves; Check is the whole of it. It is for one goroutine. While a case
 // runs, the process's PMEM2_FORCE_GRANULARITY is unset or what the case wants.
@@ -28,6 +20,7 @@ type Runner struct {
 	byID    map[string]Row
 	before  []MapsEntry // what was mapped at the start that looks like ours
 	results map[string][]report.Case
+	shown   map[string][][]Divergence // by the results
 	timeout time.Duration
 	shard   Shard
 	demands []func() []string // each says what isn't as it was demanded
@@ -44,7 +37,8 @@ func NewRunner(subject Subject, target Target, cases []Case) *Runner {
 func newRunner(subject Subject, target Target, rows []Row, cases []Case) *Runner {
 	r := &Runner{
 		subject: subject, target: target, rows: rows, cases: cases,
-		byID: map[string]Row{}, results: map[string][]report.Case{}, timeout: caseTimeout,
+		byID: map[string]Row{}, results: map[string][]report.Case{},
+		shown: map[string][][]Divergence{}, timeout: caseTimeout,
 	}
 	for _, row := range rows {
 		r.byID[row.ID] = row
@@ -80,15 +74,18 @@ func (r *Runner) RunCase(c Case) []report.Case {
 		return nil
 	}
 	var results []report.Case
+	var shown [][]Divergence
 	for _, v := range r.target.Variants() {
 		a := attempt{subject: r.subject, target: r.target, variant: v, c: c, timeout: r.timeout}
 		if why := lacking(r.target, v, needs); why != "" {
-			results = append(results, a.result(report.NotSupported, why, nil))
+			results, shown = append(results, a.result(report.NotSupported, why, nil)), append(shown, nil)
 			continue
 		}
-		results = append(results, a.run())
+		o := a.run()
+		results, shown = append(results, o.Case), append(shown, o.shown)
 	}
 	r.results[c.Name] = append(r.results[c.Name], results...)
+	r.shown[c.Name] = append(r.shown[c.Name], shown...)
 	return results
 }
 
@@ -218,7 +215,10 @@ func (r *Runner) finishRow(row Row) report.Row {
 		if len(results) == 0 {
 			results = []report.Case{{Name: c.Name, Status: report.Error, Reason: "was not run", Calls: []Call{}}}
 		}
-		for _, res := range results {
+		for i, res := range results {
+			if i < len(r.shown[c.Name]) {
+				res = ofRow(res, r.shown[c.Name][i], row.ID)
+			}
 			if res.Status == report.NotApplicable {
 				res.Status = report.Error
 				res.Reason = "says that it is not applicable, the contract doesn't: " + res.Reason
@@ -240,11 +240,6 @@ func (r *Runner) finishRow(row Row) report.Row {
 			default:
 				out.Reason = fmt.Sprintf("%s [%s]: %s", res.Name, res.Variant, res.Reason)
 			}
-		}
-	}
-	if d, ok := r.subject.(Diverger); ok && out.Status == report.Fail {
-		if why := d.KnownDivergence(row); why != "" {
-			out.Status, out.Reason = report.KnownDivergence, why+" ("+out.Reason+")"
 		}
 	}
 	return out

@@ -288,22 +288,6 @@ func TestWhatTheTargetLacksIsNotRun(t *testing.T) {
 	}
 }
 
-// diverging is a subject that is known to fail one row.
-type diverging struct{ Subject }
-
-func (diverging) KnownDivergence(r Row) string {
-	if r.ID == anyRow {
-		return "the page is right"
-	}
-	return ""
-}
-
-func TestKnownDivergence(t *testing.T) {
-	run := runCases(t, diverging{Go}, Emulated(), Case{Name: "x/c", Rows: []string{anyRow, fileRow}, Run: func(c *T) { c.Failf("seen") }})
-	wantRow(t, run, anyRow, report.KnownDivergence, "the page is right")
-	wantRow(t, run, fileRow, report.Fail, "seen")
-}
-
 func TestOutcome(t *testing.T) {
 	lib := Go.On(platform.Host())
 	for _, row := range []struct {

@@ -18,7 +18,7 @@ const (
 	NeedFile           Need = "file"             // a regular file
 	NeedReservation    Need = "reservation"      // a file and address space
 	NeedFaultInjection Need = "fault-injection"  // system calls that fail on demand
-	NeedDevDax         Need = "devdax"           // a device DAX
+	NeedDevDax         Need = "devdax"           // a device DAX with an alignment of 2 MiB
 	NeedFSDax          Need = "fsdax"            // a file system with DAX, on a block device
 	NeedEADR           Need = "eadr"             // CPU caches that a power failure spares
 	NeedSysfsEdit      Need = "sysfs-edit"       // a device DAX whose sysfs can be changed
@@ -99,7 +99,8 @@ type Env interface {
 	AppendOnlyFile(size uint64) (Object, error)
 	// OrdinaryFile makes a regular file on storage that is no persistent memory.
 	OrdinaryFile(size uint64) (Object, error)
-	// DevDax is a device DAX of at least that size and exactly that alignment.
+	// DevDax is a device DAX of at least that size and exactly that alignment, which may
+	// hold anything. Two calls may be given one device.
 	DevDax(size, alignment uint64) (Object, error)
 	// DAXFileOn and DevDaxOn are DAXFile and DevDax, of alignment 2 MiB, on a region
 	// of their own. Need NeedDIMM.
