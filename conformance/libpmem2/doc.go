@@ -1,7 +1,8 @@
 // Package libpmem2 is the C library libpmem2, as it is installed on this machine, as a
-// subject of the conformance suite. All of it but this file needs the build tag
-// libpmem2, cgo, and what Debian calls libpmem2-dev; without the tag the package is
-// empty.
+// subject of the conformance suite. Subject needs the build tag libpmem2, cgo, and what
+// Debian calls libpmem2-dev. What is known of the library is here without them too:
+// Divergences, and the reproducers in C, which Reproduce compiles and WriteDivergences
+// makes a report of.
 //
 // # What is C's and what is the binding's
 //
@@ -13,13 +14,13 @@
 //
 // A variable for an object holds, before a call whose page promises NULL in it on
 // failure, something that isn't NULL; any other variable holds what is looked for after
-// a failure. What a failing call stores all the same is told by its error, see
-// conformance.Stored.
+// a failure. What a failing call stores all the same is told by its error's method
+// Stored.
 //
 // # System calls
 //
-// The program defines mmap, munmap, msync, pread, pwrite and fstat itself, in
-// interpose.c. They pass to the kernel, except when libpmem2 calls them within a call of
+// The program defines mmap, munmap, msync, pread, pwrite, fallocate, fcntl and fstat
+// itself, in interpose.c. They pass to the kernel, except when libpmem2 calls them within a call of
 // the subject: then the machine that the case has put under the library is asked, which
 // counts what is held, and fails what a case wants to fail. Everything else that the
 // library asks of the kernel it gets from the kernel: it is of use only on a target of
