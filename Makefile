@@ -28,7 +28,8 @@ conformance-libpmem2: ## Check the C library libpmem2 on files; write reports/li
 	@pkg-config --exists libpmem2 2>/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libpmem2-dev pkg-config gcc; } || \
 	  { echo "conformance-libpmem2 needs libpmem2-dev and pkg-config; as root it installs them" >&2; exit 1; }
 	@CGO_ENABLED=1 $(GO) test -c -tags libpmem2 -o bin/pmemlab-conformance-libpmem2 ./conformance/suite
-	@./bin/pmemlab-conformance-libpmem2 -pmem.subject=c -pmem.target=files -pmem.procs=auto -pmem.reports=reports/libpmem2 $(CONFORMANCE)
+	@./bin/pmemlab-conformance-libpmem2 -pmem.subject=c -pmem.target=files -pmem.procs=auto -pmem.reports=reports/libpmem2 \
+	  -pmem.divergences=reports/libpmem2-divergences.md $(CONFORMANCE)
 
 # RUNS runs one after another, each in an order of its own, every other one under the race detector.
 RUNS ?= 25

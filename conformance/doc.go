@@ -4,24 +4,20 @@
 // The contract is data ([Rows]): a row for each promise of a page, with the ruling
 // on what an implementation has to do. A [Case] is a function that checks rows, a
 // [Subject] is the library that it checks, a [Target] is where: on the emulated
-// machine ([Emulated]), on files of this one ([Files]), or anywhere else that can
-// be made an [Env]. [Check] takes one of each and returns a report, which package
-// report writes.
+// machine ([Emulated]), on files of this one ([Files]), on its persistent memory
+// ([Hardware]), or anywhere else that can be made an [Env].
 //
-// Expected usage, for another library or another place:
+// Expected usage, in the tests of a library:
 //
-//	conformance.RunChild(mySubject) // first of all in the program
-//	run := conformance.Check(mySubject, conformance.Emulated(), conformance.Cases(), nil)
-//	rep := report.New(run)
-//	if err := rep.WriteFiles("reports"); err != nil {
-//		return err
-//	}
-//	if rep.Failed() {
-//		return errors.New(rep.LastLine())
+//	func TestMain(m *testing.M) {
+//		conformance.RunChild(library{})
+//		os.Exit(m.Run())
 //	}
 //
-// The tests of this package do that for package pmem2, as a tree of Ginkgo's, and are
-// a program of their own if compiled with go test -c.
+//	func TestConformance(t *testing.T) { conformance.Run(t, conformance.Config{Subject: library{}}) }
+//
+// [Check] does it without a test. Package suite is a program that does it for this
+// project's libraries and for C's, package selftest shows that broken ones are caught.
 //
 // # Power failures
 //

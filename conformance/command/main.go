@@ -99,6 +99,9 @@ func (o *Options) conclude(rep report.Report, write bool) int {
 	if write && o.Reports != "" {
 		code = failing(rep.WriteFiles(o.Reports))
 	}
+	if o.Divergences != "" {
+		code = max(code, failing(o.writeDivergences(rep)))
+	}
 	if underGitHub() {
 		code = max(code, failing(rep.WriteAnnotations(os.Stdout)))
 	}

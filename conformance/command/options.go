@@ -21,6 +21,7 @@ type Options struct {
 	SubjectName   string
 	TargetNames   list
 	Reports       string
+	Divergences   string
 	Tmpfs, Disk   string
 	Hardware      conformance.HardwareConfig
 	Require       list
@@ -63,6 +64,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.SubjectName, "pmem.subject", "go", "the `library` to check: go, or c where the program was built with the tag libpmem2")
 	f.Var(&o.TargetNames, "pmem.target", "check on these `targets`: emulated, files, hardware (default emulated; hardware if a device or directory of it is given)")
 	f.StringVar(&o.Reports, "pmem.reports", "", "write conformance.json, conformance.html and junit.xml to this `directory`")
+	f.StringVar(&o.Divergences, "pmem.divergences", "", "write what the C library does otherwise than its pages, each with a program that shows it, to this `file`; needs -pmem.subject=c and a C compiler")
 	f.StringVar(&o.Tmpfs, "pmem.files.tmpfs", "", "`directory` on a tmpfs for the target files; looked for if empty")
 	f.StringVar(&o.Disk, "pmem.files.disk", "", "`directory` on a disk for the target files; looked for if empty")
 	f.Var(&o.devDax, "pmem.devdax", "`devices` DAX of the target hardware: /dev/dax0.0; read only unless -pmem.destroy names them")
@@ -121,6 +123,8 @@ func (o *Options) Check() error {
 		return err
 	case shardErr != nil:
 		return fmt.Errorf("-pmem.shard: %w", shardErr)
+	case o.Divergences != "" && o.SubjectName != "c":
+		return errors.New("-pmem.divergences is about the C library: it needs -pmem.subject=c")
 	case modes > 1:
 		return errors.New("of -pmem.list, -pmem.doctor, -pmem.merge and -pmem.diff only one can be done at a time")
 	case o.Merge && len(args) == 0:

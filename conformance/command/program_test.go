@@ -209,6 +209,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"-pmem.shard=3/2"}, `shard "3/2"`},
 		{[]string{"-pmem.subject=c"}, "was built without the C library"},
 		{[]string{"-pmem.subject=java"}, "want go or c"},
+		{[]string{"-pmem.divergences=x"}, "needs -pmem.subject=c"},
 		{[]string{"-pmem.list", "-pmem.doctor"}, "only one"},
 		{[]string{"-pmem.merge"}, "wants JSON reports"},
 		{[]string{"-pmem.merge", file}, "schema"},
@@ -279,6 +280,14 @@ func TestOutsideTheModule(t *testing.T) {
 	source, err := os.ReadFile("testdata/outside/conformance_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := source[bytes.Index(source, []byte("func TestMain")):bytes.Index(source, []byte("\n\nfunc TestMapNew"))]
+	if !bytes.Contains(readme, shown) {
+		t.Errorf("README.md doesn't show\n%s", shown)
 	}
 	if n := bytes.Count(source, []byte("\n")); n > 30 {
 		t.Errorf("the program has %d lines, want 30 at most", n)

@@ -75,7 +75,7 @@ func (s *shard) run(ctx context.Context, line *Progress, self string, part confo
 	}
 	// Flags come before arguments, and the last of two wins.
 	args := append([]string{}, os.Args[1:]...)
-	args = append(args, "-pmem.procs=1", "-pmem.shard="+part.String(), "-pmem.reports="+s.reports)
+	args = append(args, "-pmem.procs=1", "-pmem.divergences=", "-pmem.shard="+part.String(), "-pmem.reports="+s.reports)
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdin = new(bytes.Reader) // there may be no /dev/null

@@ -21,9 +21,10 @@ func TestMain(m *testing.M) {
 	} else {
 		conformance.RunChild()
 	}
-	// Emulated machines are short-lived and big; there is memory enough to collect less.
-	if os.Getenv("GOGC") == "" {
+	// Emulated machines are short-lived and big: to collect less often is much faster.
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(1 << 30)
 	}
 	options.Register(flag.CommandLine)
 	flag.Parse()
