@@ -160,14 +160,15 @@ func List(w io.Writer) error {
 	}
 	rows := conformance.Rows()
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ROW\tNEEDS\tRULING\tEDITIONS\tCASES")
+	_, _ = fmt.Fprintln(table, "ROW\tNEEDS\tRULING\tEDITIONS\tCASES")
 	for _, r := range rows {
 		checked := strings.Join(of[r.ID], "; ")
 		if r.NotApplicable() {
 			checked = "none: " + r.Ruling.Text()
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.ID, r.Needs, r.Ruling.Kind(), strings.Join(r.Editions, ","), checked)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", r.ID, r.Needs, r.Ruling.Kind(), strings.Join(r.Editions, ","), checked)
 	}
+	// Flush has the error of what was written before.
 	if err := table.Flush(); err != nil {
 		return err
 	}

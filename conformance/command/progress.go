@@ -49,14 +49,14 @@ func (p *Progress) Next(name string) {
 		// Who doesn't read on has ended; there is nobody to tell.
 		_, _ = fmt.Fprintf(p.w, "%s\n", strings.ReplaceAll(name, "\n", " "))
 	default:
-		fmt.Fprintf(p.w, "\r\x1b[K%d/%d %.60s", p.done, p.total, name)
+		_, _ = fmt.Fprintf(p.w, "\r\x1b[K%d/%d %.60s", p.done, p.total, name)
 	}
 }
 
 // End removes the line.
 func (p *Progress) End() {
 	if p.w != nil && !p.pipe {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.w, "\r\x1b[K")
 	}
 }
 

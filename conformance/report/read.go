@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -35,12 +36,11 @@ func Read(r io.Reader) (Report, error) {
 
 // ReadFile reads a report from a file.
 func ReadFile(path string) (Report, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return Report{}, err
 	}
-	defer f.Close()
-	rep, err := Read(f)
+	rep, err := Read(bytes.NewReader(text))
 	if err != nil {
 		return Report{}, fmt.Errorf("%s: %w", path, err)
 	}
