@@ -86,7 +86,7 @@ func (a attempt) here() outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.tellInjected()
-	if r, ok := env.(Restricted); ok && t.status != report.Error {
+	if r, ok := env.(Restricted); ok && t.status != report.Error && !t.unrefused {
 		if why := r.Refused(); why != "" {
 			t.status, t.reason = report.NotSupported, why
 		}

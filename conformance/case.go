@@ -45,6 +45,8 @@ type T struct {
 	sets     []Set         // not yet deleted
 	status   report.Status // empty while nothing was said
 	reason   string
+	// unrefused tells that the case had failed when its Env had refused nothing yet.
+	unrefused bool
 
 	known []Divergence // of this case
 	shown []Divergence // those of them that were there
@@ -90,6 +92,9 @@ func (t *T) leave(s report.Status, format string, args ...any) {
 func (t *T) conclude(s report.Status, reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if r, ok := t.Env.(Restricted); ok && s == report.Fail && r.Refused() == "" {
+		t.unrefused = true
+	}
 	if t.status == "" || s.Worse(t.status) {
 		t.status, t.reason = s, reason
 	}
@@ -113,7 +118,8 @@ func (t *T) Check(ok bool, format string, args ...any) {
 // false. call is how the report shows it, with the arguments: "NewMap(offset 100)".
 //
 // An error with a method NoObject that returns true stands for a call that wasn't made,
-// because the variable holds no object any more: it will do for any failure.
+// because the variable holds no object any more: that is what is meant by a clear error.
+// A code can't be checked so: then the case counts as not supported unless it fails.
 func (t *T) Expect(want string, err error, call string, args ...any) bool {
 	call = fmt.Sprintf(call, args...)
 	got := t.Lib.Outcome(err)
@@ -122,6 +128,9 @@ func (t *T) Expect(want string, err error, call string, args ...any) bool {
 	var none interface{ NoObject() bool }
 	if errors.As(err, &none) && none.NoObject() && want != "0" {
 		t.addEvidence(call, "(no object)")
+		if want != "-EINVAL" {
+			t.conclude(report.NotSupported, fmt.Sprintf("%s: the call can't be made, since the variable holds no object any more; %s was to be seen", call, want))
+		}
 		return true
 	}
 	call += t.takeInjected()

@@ -375,8 +375,8 @@ func logFile(t *T) {
 
 // TempDir is a directory of this machine's that is gone when the case has ended.
 func (t *T) TempDir() string {
-	dir, err := os.MkdirTemp("", testDirPrefix)
+	dir, err := makeOwnDirectory("")
 	t.suite(err, "make a directory")
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = removeOwnDirectory(dir) })
 	return dir
 }

@@ -22,11 +22,9 @@ type directories interface {
 // hostDirectories are those of this machine.
 type hostDirectories struct{}
 
-func (hostDirectories) MkdirTemp(dir, prefix string) (string, error) {
-	return os.MkdirTemp(dir, prefix)
-}
-func (hostDirectories) Mkdir(path string) error     { return os.Mkdir(path, 0o700) }
-func (hostDirectories) RemoveAll(path string) error { return os.RemoveAll(path) }
+func (hostDirectories) MkdirTemp(dir, _ string) (string, error) { return makeOwnDirectory(dir) }
+func (hostDirectories) Mkdir(path string) error                 { return os.Mkdir(path, 0o700) }
+func (hostDirectories) RemoveAll(path string) error             { return removeOwnDirectory(path) }
 
 func directoriesOf(m platform.Platform) (directories, error) {
 	if m == platform.Host() {

@@ -123,13 +123,16 @@ func TestDivergenceOfOneVariant(t *testing.T) {
 	}
 }
 
-// TestNoObjectIsAnyFailure: a call that isn't made, because there is no object.
-func TestNoObjectIsAnyFailure(t *testing.T) {
+// TestNoObject: a call that isn't made, because there is no object, is a clear error and
+// no code.
+func TestNoObject(t *testing.T) {
 	run := runCases(t, Go, Emulated(), Case{Name: "x/c", Rows: []string{anyRow}, Run: func(c *T) {
 		c.Expect("-EINVAL", noObject{}, "A()")
+	}}, Case{Name: "x/code", Rows: []string{devDaxRow}, Run: func(c *T) {
 		c.Expect("PMEM2_E_MAPPING_NOT_FOUND", noObject{}, "B()")
 	}}, Case{Name: "x/d", Rows: []string{fileRow}, Run: func(c *T) { c.Must(noObject{}, "A()") }})
 	wantRow(t, run, anyRow, report.Pass, "")
+	wantRow(t, run, devDaxRow, report.NotSupported, "B(): the call can't be made")
 	wantRow(t, run, fileRow, report.Fail, "A(): got no code: gone")
 	if calls := rowOf(t, run, anyRow).Cases[0].Calls; !slices.Contains(calls, Call{Call: "A()", Outcome: "(no object)"}) {
 		t.Errorf("the evidence is %v", calls)

@@ -18,13 +18,14 @@ func (m *elbowRoom) Mmap(addr uintptr, length uint64, prot, flags, fd int, off i
 	if addr != 0 || prot != platform.ProtNone || fd >= 0 || length == 0 || length > most {
 		return m.Platform.Mmap(addr, length, prot, flags, fd, off)
 	}
-	whole := length + 2*around + align
+	whole := length + 2*(around+align)
+	page := m.PageSize()
 	start, err := m.Platform.Mmap(0, whole, prot, flags, fd, off)
 	if err != nil {
 		return m.Platform.Mmap(addr, length, prot, flags, fd, off)
 	}
-	page := m.PageSize()
-	addr = (start + around + align - 1) &^ (align - 1)
+	// On an odd page: alignment is the library's to make.
+	addr = (start+around+align-1)&^(align-1) + uintptr(page)
 	end := addr + uintptr((length+page-1)&^(page-1))
 	if err := m.Munmap(start, uint64(addr-start)); err != nil {
 		return 0, err

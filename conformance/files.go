@@ -183,7 +183,7 @@ func (p *filesPlace) newEnv() (*filesEnv, error) {
 	if p.missing != "" {
 		return nil, errors.New(p.missing)
 	}
-	dir, err := os.MkdirTemp(p.dir, testDirPrefix)
+	dir, err := makeOwnDirectory(p.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +306,7 @@ func (e *filesEnv) Close() error {
 	for _, undo := range slices.Backward(e.undo) {
 		errs = append(errs, undo())
 	}
-	errs = append(errs, os.RemoveAll(e.dir))
+	errs = append(errs, removeOwnDirectory(e.dir))
 	if held != nil {
 		errs = append(errs, &LeakError{held})
 	}

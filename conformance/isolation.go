@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -117,6 +115,10 @@ func (a attempt) elsewhere(s Isolated) outcome {
 	if _, ok := a.target.(emulated); ok {
 		return outcome{Case: a.result(report.NotSupported, "the library "+s.Name()+" calls the kernel of this machine, not an emulated one", nil)}
 	}
+	if h, ok := a.target.(*hardware); ok && len(h.devices) > 0 {
+		// It calls the kernel itself, through libraries of its own too: no guard is between.
+		return outcome{Case: a.result(report.NotSupported, "the library "+s.Name()+" could do to a device what nobody has allowed", nil)}
+	}
 	if s.On(platform.Host()).Sets() == nil && !slices.ContainsFunc(a.c.Rows, func(row string) bool {
 		return !strings.HasPrefix(row, "pmemset") && !strings.HasPrefix(row, "libpmemset")
 	}) {
@@ -162,7 +164,7 @@ func (a attempt) inChild(t *T) *childAnswer {
 	reader, writer, err := os.Pipe()
 	t.suite(err, "pipe for a child process")
 	defer func() { _ = reader.Close() }()
-	cmd.ExtraFiles = []*os.File{writer}
+	cmd.ExtraFiles = append([]*os.File{writer}, lockFiles(a.target)...)
 	err = cmd.Start()
 	_ = writer.Close()
 	t.suite(err, "start of a child process")
@@ -266,22 +268,9 @@ func (t *files) childPlace(variant string) (args any, remove func() error, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp(p.dir, testDirPrefix)
+	dir, err := makeOwnDirectory(p.dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	return FilesConfig{Tmpfs: dir, Disk: dir}, func() error {
-		err := os.RemoveAll(dir)
-		if err == nil {
-			return nil
-		}
-		// Files with the append-only attribute can't be removed.
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type().IsRegular() {
-				_ = setAppendOnly(path, false)
-			}
-			return nil
-		})
-		return os.RemoveAll(dir)
-	}, nil
+	return FilesConfig{Tmpfs: dir, Disk: dir}, func() error { return removeOwnDirectory(dir) }, nil
 }

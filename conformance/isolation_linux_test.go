@@ -138,3 +138,12 @@ func TestIsolatedElsewhere(t *testing.T) {
 		t.Errorf("a case that the child doesn't know: %s (%s)", r.Status, r.Reason)
 	}
 }
+
+// TestNoDevicesForTheIsolated: what calls the kernel itself gets no device.
+func TestNoDevicesForTheIsolated(t *testing.T) {
+	target := &hardware{devices: []*daxDevice{{}}}
+	got := attempt{subject: mortal{}, target: target, c: Case{Name: "x/c", Rows: []string{anyRow}}, timeout: time.Minute}.run()
+	if got.Status != report.NotSupported || !strings.Contains(got.Reason, "device") {
+		t.Errorf("the result is %s (%s), want not supported", got.Status, got.Reason)
+	}
+}

@@ -60,6 +60,12 @@ func mergeShards(shards []report.Run) (report.Run, error) {
 		return report.Run{}, fmt.Errorf("shard %v isn't one of %d", parts[i], count)
 	}
 
+	for _, s := range shards {
+		if s.Whole != shards[0].Whole {
+			return report.Run{}, fmt.Errorf("shard %s and shard %s are of runs that chose other rows, or have other cases", shards[0].Shard, s.Shard)
+		}
+	}
+
 	merged := report.Run{Subject: shards[0].Subject, Target: shards[0].Target, Capabilities: []string{}}
 	in := map[string]string{} // shard by row
 	var suite []string

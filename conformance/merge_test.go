@@ -78,6 +78,9 @@ func TestMergeRefuses(t *testing.T) {
 	odd := parts[1]
 	odd.Runs = slices.Clone(odd.Runs)
 	odd.Runs[0].Shard = "3/7"
+	filtered := parts[1]
+	filtered.Runs = slices.Clone(filtered.Runs)
+	filtered.Runs[0].Whole = "0123"
 	nonsense := parts[1]
 	nonsense.Runs = slices.Clone(nonsense.Runs)
 	nonsense.Runs[0].Shard = "x"
@@ -92,6 +95,7 @@ func TestMergeRefuses(t *testing.T) {
 		{"the whole twice", []report.Report{whole, whole}, "shard 1/1 is there 2 times"},
 		{"a row in both", []report.Report{parts[0], foreign}, "is in shard 1/2 and in shard 2/2"},
 		{"of another number", []report.Report{parts[0], parts[1], odd}, "shard 3/7 isn't one of 2"},
+		{"of another selection", []report.Report{parts[0], filtered}, "chose other rows"},
 		{"nonsense", []report.Report{parts[0], nonsense}, `shard "x"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {

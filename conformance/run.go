@@ -86,6 +86,9 @@ func Run(t *testing.T, cfg Config) report.Report {
 		})
 	}
 	rep := report.New(runs...)
+	if len(selected.Rows) == 0 {
+		t.Error("no row of the contract is chosen")
+	}
 	if cfg.Reports != "" {
 		if err := rep.WriteFiles(cfg.Reports); err != nil {
 			t.Error(err)

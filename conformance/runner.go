@@ -23,6 +23,7 @@ type Runner struct {
 	shown   map[string][][]Divergence // by the results
 	timeout time.Duration
 	shard   Shard
+	whole   string            // of a shard
 	demands []func() []string // each says what isn't as it was demanded
 }
 
@@ -120,7 +121,7 @@ func lacking(t Target, variant string, needs []Need) string {
 // Finish puts the results together. What is wrong with the run as a whole stands in
 // it as rows of a page of their own, "(suite)", with the status error.
 func (r *Runner) Finish() report.Run {
-	run := report.Run{Subject: r.subject.Name(), Target: r.target.Name(), Shard: r.shard.String(), Capabilities: []string{}}
+	run := report.Run{Subject: r.subject.Name(), Target: r.target.Name(), Shard: r.shard.String(), Whole: r.whole, Capabilities: []string{}}
 	for _, n := range r.target.Capabilities() {
 		run.Capabilities = append(run.Capabilities, string(n))
 	}

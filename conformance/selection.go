@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,6 +23,7 @@ type Selection struct {
 	Rows  []Row
 	Cases []Case
 	shard Shard
+	whole string // of a shard: a digest of the rows and cases of the whole
 }
 
 // Select chooses rows; nil takes all. Cases are those of the given ones that check one
@@ -77,7 +80,7 @@ func (s Shard) String() string {
 // Shard is a part of the selection. The parts of one selection have every row and every
 // case once; a row is in the same part as all of its cases.
 func (s Selection) Shard(p Shard) (Selection, error) {
-	if p.Count == 0 {
+	if p == (Shard{}) {
 		return s, nil
 	}
 	if p.Index < 1 || p.Count < p.Index || s.shard.Count != 0 {
@@ -119,7 +122,7 @@ func (s Selection) Shard(p Shard) (Selection, error) {
 		of = append(of, g)
 	}
 	mine := func(g int) bool { return g%p.Count == p.Index-1 }
-	part := Selection{shard: p}
+	part := Selection{shard: p, whole: s.digest()}
 	for i, c := range s.Cases {
 		if mine(of[i]) {
 			part.Cases = append(part.Cases, c)
@@ -140,6 +143,18 @@ func (s Selection) Shard(p Shard) (Selection, error) {
 // NewRunner is the function of that name for the selection: the run has its rows.
 func (s Selection) NewRunner(subject Subject, target Target) *Runner {
 	r := newRunner(subject, target, Rows(), s.Cases)
-	r.rows, r.shard = s.Rows, s.shard
+	r.rows, r.shard, r.whole = s.Rows, s.shard, s.whole
 	return r
+}
+
+// digest tells selections apart.
+func (s Selection) digest() string {
+	sum := sha256.New()
+	for _, r := range s.Rows {
+		_, _ = fmt.Fprintf(sum, "row %q\n", r.ID)
+	}
+	for _, c := range s.Cases {
+		_, _ = fmt.Fprintf(sum, "case %q %q\n", c.Name, c.Rows)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }

@@ -58,6 +58,11 @@ func TestShards(t *testing.T) {
 	if _, err := part.Shard(Shard{1, 2}); err == nil {
 		t.Error("a part is dealt out once more")
 	}
+	for _, bad := range []Shard{{Index: 3}, {Count: 2}, {3, 2}, {-1, 2}, {1, -1}} {
+		if _, err := Select(Cases(), nil).Shard(bad); err == nil {
+			t.Errorf("shard %+v is taken", bad)
+		}
+	}
 }
 
 func TestParseShard(t *testing.T) {

@@ -130,7 +130,7 @@ type Env interface {
 
 // Restricted is an Env that refuses some of what a case may ask of its machine: to store
 // to a device whose data isn't to be lost. A case that was refused something counts as
-// not supported, whatever came of it.
+// not supported, whatever came of it then; if it had failed before, it has failed.
 type Restricted interface {
 	Env
 	// Refused says what was refused and why, or "".

@@ -165,3 +165,40 @@ func TestFilesTakesTheRightFileSystem(t *testing.T) {
 		}
 	}
 }
+
+// refusing is an Env that has refused something once why says so.
+type refusing struct {
+	Env
+	why *string
+}
+
+func (r refusing) Refused() string { return *r.why }
+
+// TestRefused: a case that was refused something isn't supported, but a failure before
+// that is one.
+func TestRefused(t *testing.T) {
+	needsLinux(t)
+	for _, row := range []struct {
+		name string
+		run  func(c *T, refuse func())
+		want report.Status
+	}{
+		{"passes", func(_ *T, refuse func()) { refuse() }, report.NotSupported},
+		{"fails then", func(c *T, refuse func()) { refuse(); c.Failf("seen") }, report.NotSupported},
+		{"failed before", func(c *T, refuse func()) { c.Cleanup(refuse); c.Failf("seen") }, report.Fail},
+		{"breaks then", func(c *T, refuse func()) { refuse(); c.Brokenf("broke") }, report.Error},
+		{"refused nothing", func(*T, func()) {}, report.Pass},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			why := ""
+			target := fakeTarget{Target: Emulated(), env: func(e Env) Env { return refusing{e, &why} }}
+			r := newRunner(Go, target, Rows(), []Case{{Name: "x/c", Rows: []string{anyRow}, Run: func(c *T) {
+				row.run(c, func() { why = "refused" })
+			}}})
+			got := r.RunCase(r.cases[0])
+			if len(got) != 1 || got[0].Status != row.want {
+				t.Errorf("results are %+v, want %s", got, row.want)
+			}
+		})
+	}
+}

@@ -28,13 +28,13 @@ func Main(o *Options, c conformance.Subject, run func() int, result *Result) (co
 	if err == nil {
 		o.subject, err = o.subjectNamed(c)
 	}
-	if err == nil {
+	if err == nil && !o.List && !o.Merge && !o.Diff {
 		o.targets, err = o.targetsNamed()
 	}
 	if err != nil {
 		return usage(err)
 	}
-	defer func() { code = max(code, failing(o.closeTargets())) }()
+	defer func() { code = max(code, failing(errors.Join(o.closeTargets(), conformance.RemoveLeft()))) }()
 	procs, err := o.processes()
 	switch {
 	case err != nil:
@@ -60,7 +60,7 @@ func Main(o *Options, c conformance.Subject, run func() int, result *Result) (co
 	}
 	code = run()
 	if result.Report == nil {
-		return code
+		return max(code, failing(errNothing))
 	}
 	if os.Getenv(progressVariable) != "" {
 		return code // the process that started this one tells
@@ -109,8 +109,14 @@ func (o *Options) conclude(rep report.Report, write bool) int {
 	if rep.Failed() {
 		code = max(code, 1)
 	}
+	if sum := rep.Summary(); sum.Total() == sum.NotApplicable+sum.NotSupported {
+		code = max(code, failing(errNothing))
+	}
 	return code
 }
+
+// errNothing is the answer to a run that chose no row, or none that could be checked.
+var errNothing = errors.New("no row was checked")
 
 // merge makes one report of those in files.
 func merge(paths []string) (report.Report, error) {

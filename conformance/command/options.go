@@ -15,8 +15,9 @@ import (
 	"pmemlab/conformance"
 )
 
-// Options are the flags. Each has a variable of the environment too: -pmem.fsdax is
-// PMEMLAB_FSDAX, -pmem.files.tmpfs is PMEMLAB_FILES_TMPFS. A flag that is given wins.
+// Options are the flags. Each has a variable of the environment too, but for the two that
+// let data be destroyed: -pmem.fsdax is PMEMLAB_FSDAX, -pmem.files.tmpfs is
+// PMEMLAB_FILES_TMPFS. A flag that is given wins.
 type Options struct {
 	SubjectName   string
 	TargetNames   list
@@ -93,6 +94,12 @@ func (o *Options) FromEnvironment(lookup func(string) (string, bool)) error {
 			return
 		}
 		name := variable(f.Name)
+		if strings.HasPrefix(f.Name, "pmem.destroy") {
+			if value, ok := lookup(name); ok && value != "" {
+				errs = append(errs, fmt.Errorf("%s=%s: what may be destroyed has to be said by the flag -%s", name, value, f.Name))
+			}
+			return
+		}
 		if value, ok := lookup(name); ok && value != "" {
 			if err := f.Value.Set(value); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%s: %w", name, value, err))
@@ -131,6 +138,8 @@ func (o *Options) Check() error {
 		return errors.New("-pmem.merge wants JSON reports as arguments")
 	case o.Diff && len(args) != 2:
 		return fmt.Errorf("-pmem.diff wants two JSON reports as arguments, the old one and the new one; there are %d", len(args))
+	case o.Hardware.DestroyContents && len(o.wiped) == 0:
+		return errors.New("-pmem.destroy-contents needs -pmem.destroy, which names the device")
 	case !o.Merge && !o.Diff && len(args) > 0:
 		return fmt.Errorf("the argument %q is none: what is to be done is said by flags", args[0])
 	case procs > 1 && o.ShardText != "":
@@ -198,8 +207,14 @@ func (o *Options) targetNames() []string {
 func (o *Options) targetsNamed() ([]conformance.Target, error) {
 	o.Hardware.DevDax, o.Hardware.Destroy = o.devDax, o.wiped
 	names := o.targetNames()
-	if devices := slices.Concat(o.devDax, o.wiped); devices != nil && !slices.Contains(names, hardware) {
-		return nil, fmt.Errorf("%s: -pmem.target is %s, which doesn't have %s", strings.Join(devices, ","), strings.Join(names, ","), hardware)
+	for _, given := range []struct{ value, flag, target string }{
+		{strings.Join(o.devDax, ","), "devdax", hardware}, {strings.Join(o.wiped, ","), "destroy", hardware},
+		{o.Hardware.FSDax, "fsdax", hardware}, {o.Hardware.PageFS, "pagefs", hardware},
+		{o.Tmpfs, "files.tmpfs", files}, {o.Disk, "files.disk", files},
+	} {
+		if given.value != "" && !slices.Contains(names, given.target) {
+			return nil, fmt.Errorf("-pmem.%s=%s is for the target %s, -pmem.target is %s", given.flag, given.value, given.target, strings.Join(names, ","))
+		}
 	}
 	var all []conformance.Target
 	for _, name := range names {
@@ -207,7 +222,13 @@ func (o *Options) targetsNamed() ([]conformance.Target, error) {
 		case emulated:
 			all = append(all, conformance.Emulated())
 		case files:
-			all = append(all, conformance.Files(conformance.FilesConfig{Tmpfs: o.Tmpfs, Disk: o.Disk}))
+			t := conformance.Files(conformance.FilesConfig{Tmpfs: o.Tmpfs, Disk: o.Disk})
+			for variant, dir := range map[string]string{"tmpfs": o.Tmpfs, "disk": o.Disk} {
+				if why := t.(conformance.VariantTarget).LacksIn(variant, conformance.NeedFile); dir != "" && why != "" {
+					return nil, fmt.Errorf("-pmem.files.%s=%s: %s", variant, dir, why)
+				}
+			}
+			all = append(all, t)
 		case hardware:
 			t, err := conformance.Hardware(o.Hardware)
 			if err != nil {

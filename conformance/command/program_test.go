@@ -216,8 +216,14 @@ func TestUsage(t *testing.T) {
 		{[]string{"-pmem.diff", file}, "wants two JSON reports"},
 		{[]string{"-pmem.diff", file, "/nonexistent"}, "schema"},
 		{[]string{"emulated"}, `the argument "emulated" is none`},
-		{[]string{"-pmem.devdax=/dev/dax0.0", "-pmem.target=emulated"}, "/dev/dax0.0: -pmem.target is emulated, which doesn't have hardware"},
+		{[]string{"-pmem.devdax=/dev/dax0.0", "-pmem.target=emulated"}, "-pmem.devdax=/dev/dax0.0 is for the target hardware"},
 		{[]string{"-pmem.destroy=/dev/dax0.0"}, "/dev/dax0.0"},
+		{[]string{"PMEMLAB_DESTROY=/dev/dax0.0"}, "has to be said by the flag -pmem.destroy"},
+		{[]string{"PMEMLAB_DESTROY_CONTENTS=1", "-pmem.list"}, "has to be said by the flag -pmem.destroy-contents"},
+		{[]string{"-pmem.destroy-contents"}, "needs -pmem.destroy"},
+		{[]string{"-pmem.fsdax=/mnt", "-pmem.target=files"}, "is for the target hardware"},
+		{[]string{"-pmem.files.tmpfs=/dev/shm"}, "is for the target files"},
+		{[]string{"-pmem.files.tmpfs=/nonexistent", "-pmem.target=files"}, "-pmem.files.tmpfs=/nonexistent: no directory"},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
 			got := run(t, row.args...)
@@ -225,6 +231,27 @@ func TestUsage(t *testing.T) {
 				t.Errorf("exit code %d, %q, want 2 and %q\n%s", got.code, got.stderr, row.want, got.stdout)
 			}
 		})
+	}
+}
+
+// TestNothingChecked fails where nothing is known in the end, whatever the reason.
+func TestNothingChecked(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.json")
+	if err := os.WriteFile(empty, []byte(`{"schema": "`+report.Schema+`", "runs": []}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"-ginkgo.label-filter=TYPO"}, {"-ginkgo.label-filter=TYPO", "-pmem.procs=2"}, {"-ginkgo.focus=TYPO"}, {"-test.run=Nothing"},
+		{"-pmem.merge", empty}, {"-pmem.target=files", "-ginkgo.label-filter=needs-devdax"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			if got := run(t, args...); got.code != 1 || !strings.Contains(got.stderr, "no row was checked") {
+				t.Errorf("exit code %d, %q, want 1 and that no row was checked", got.code, got.stderr)
+			}
+		})
+	}
+	if got := run(t, "-pmem.list", "PMEMLAB_FSDAX=/nonexistent"); got.code != 0 {
+		t.Errorf("a list exits with %d: %s", got.code, got.stderr)
 	}
 }
 
@@ -264,7 +291,7 @@ func TestSkipsAreReported(t *testing.T) {
 	if !strings.Contains(got.stdout, "1 spec skipped, 1 row not checked: ordinary files") {
 		t.Errorf("nothing says what is skipped:\n%s", got.stdout)
 	}
-	if want := "conformance: 1 rows, 0 pass, 0 known-divergence, 0 not-applicable, 1 not-supported, 0 fail, 0 error"; got.lastLine() != want || got.code != 0 {
+	if want := "conformance: 1 rows, 0 pass, 0 known-divergence, 0 not-applicable, 1 not-supported, 0 fail, 0 error"; got.lastLine() != want || got.code != 1 {
 		t.Errorf("exit code %d, the last line is %q, want %q", got.code, got.lastLine(), want)
 	}
 }

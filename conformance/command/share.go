@@ -28,7 +28,7 @@ func (o *Options) share(procs int) (rep report.Report, code int, err error) {
 		return rep, 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), endingSignals...)
 	defer stop()
 
 	line := NewProgress(len(o.targetNames()) * len(conformance.Cases()))
@@ -51,7 +51,9 @@ func (o *Options) share(procs int) (rep report.Report, code int, err error) {
 		if readErr != nil {
 			return rep, 0, errors.Join(fmt.Errorf("process %d of %d has left no report", i+1, procs), s.err, readErr)
 		}
-		code = max(code, s.code)
+		if code = max(code, s.code); s.code < 0 || s.err != nil {
+			return rep, 0, fmt.Errorf("process %d of %d has ended before its time: %w", i+1, procs, s.err)
+		}
 		parts = append(parts, part)
 	}
 	rep, err = conformance.Merge(parts...)
@@ -90,8 +92,7 @@ func (s *shard) run(ctx context.Context, line *Progress, self string, part confo
 	}
 	_ = reader.Close()
 	s.code = cmd.ProcessState.ExitCode()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if s.code < 0 || err != nil && s.code == 0 {
 		s.err = fmt.Errorf("%s %s: %w", self, strings.Join(args, " "), err)
 	}
 }

@@ -76,21 +76,30 @@ func diffFacts(run string, before, after []Fact) (changes []Change) {
 func diffRows(run string, before, after []Row) (changes []Change) {
 	old := map[string]Row{}
 	for _, r := range before {
-		old[r.ID] = r
+		old[r.key()] = r
 	}
 	seen := map[string]bool{}
 	for _, r := range after {
-		seen[r.ID] = true
-		if old[r.ID].Status != r.Status {
-			changes = append(changes, Change{run, r.ID, string(old[r.ID].Status), string(r.Status), r.Condition, r.Reason})
+		seen[r.key()] = true
+		if old[r.key()].Status != r.Status {
+			changes = append(changes, Change{run, r.ID, string(old[r.key()].Status), string(r.Status), r.Condition, r.Reason})
 		}
 	}
 	for _, r := range before {
-		if !seen[r.ID] {
+		if !seen[r.key()] {
 			changes = append(changes, Change{run, r.ID, string(r.Status), "", r.Condition, r.Reason})
 		}
 	}
 	return changes
+}
+
+// key tells rows from each other: by their ids, or where those only count what is wrong with
+// a run, by what that is.
+func (r Row) key() string {
+	if strings.HasPrefix(r.Page, "(") {
+		return r.Page + r.Reason
+	}
+	return r.ID
 }
 
 // WriteChanges writes a paragraph for each change and a last line with their number:

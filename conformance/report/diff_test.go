@@ -17,12 +17,12 @@ func TestDiff(t *testing.T) {
 	before := New(
 		run("a", []Fact{{Name: "kernel", Has: true, Value: "6.1"}, {Name: "mapsync", Has: true}, {Name: "gone", Has: true}},
 			row("same", Pass, ""), row("worse", Pass, ""), row("better", Fail, "was wrong"), row("gone", NotSupported, "no room"),
-			row("other reason", Fail, "at 0x1000")),
+			row("other reason", Fail, "at 0x1000"), Row{ID: "(suite)/1", Page: "(suite)", Status: Error, Reason: "one"}),
 		run("only old", nil, row("x", Pass, "")))
 	after := New(
 		run("a", []Fact{{Name: "kernel", Has: true, Value: "6.2"}, {Name: "mapsync", Why: "EOPNOTSUPP"}, {Name: "new", Has: true}},
 			row("same", Pass, ""), row("worse", Fail, "is wrong"), row("better", Pass, ""), row("new", Error, "broke"),
-			row("other reason", Fail, "at 0x2000")),
+			row("other reason", Fail, "at 0x2000"), Row{ID: "(suite)/1", Page: "(suite)", Status: Error, Reason: "two"}),
 		run("only new", nil, row("x", Pass, "")))
 	want := []Change{
 		{"go on a", "fact kernel", "6.1", "6.2", "", ""},
@@ -32,7 +32,9 @@ func TestDiff(t *testing.T) {
 		{"go on a", "worse", "pass", "fail", "when worse", "is wrong"},
 		{"go on a", "better", "fail", "pass", "when better", ""},
 		{"go on a", "new", "", "error", "when new", "broke"},
+		{"go on a", "(suite)/1", "", "error", "", "two"},
 		{"go on a", "gone", "not-supported", "", "when gone", "no room"},
+		{"go on a", "(suite)/1", "error", "", "", "one"},
 		{"go on only old", "x", "pass", "", "when x", ""},
 		{"go on only new", "x", "", "pass", "when x", ""},
 	}
@@ -50,7 +52,7 @@ func TestDiff(t *testing.T) {
 		t.Errorf("written is %q, want %q", b.String(), want)
 	}
 	b.Reset()
-	if err := WriteChanges(&b, []Change{want[6], want[7]}); err != nil {
+	if err := WriteChanges(&b, []Change{want[6], want[8]}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "new: (not there) -> error\n") || !strings.HasSuffix(b.String(), "diff: 2 changes\n") {
@@ -83,6 +85,7 @@ func TestRead(t *testing.T) {
 		{"more behind", "", "{}", "behind"},
 		{"a status that there isn't", `"fail",`, `"failed",`, "status"},
 		{"wrong sums", `"pass": 1`, `"pass": 7`, "sums"},
+		{"a row twice", `"id": "b"`, `"id": "a"`, "twice"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			bad := text.String()

@@ -21,7 +21,20 @@ func Read(r io.Reader) (Report, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return Report{}, fmt.Errorf("there is something behind the report")
 	}
+	runs := map[string]bool{}
 	for _, run := range rep.Runs {
+		if part := run.Name() + " " + run.Shard; runs[part] {
+			return Report{}, fmt.Errorf("there are two runs %q", run.Name())
+		} else {
+			runs[part] = true
+		}
+		ids := map[string]bool{}
+		for _, row := range run.Rows {
+			if ids[row.ID] {
+				return Report{}, fmt.Errorf("row %s of %s is there twice", row.ID, run.Name())
+			}
+			ids[row.ID] = true
+		}
 		for _, row := range run.Rows {
 			if run.Summary.counter(row.Status) == nil {
 				return Report{}, fmt.Errorf("row %s of %s has the status %q, known are %q", row.ID, run.Name(), row.Status, Statuses())

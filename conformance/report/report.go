@@ -83,6 +83,7 @@ type Run struct {
 	Subject      string   `json:"subject"`
 	Target       string   `json:"target"`
 	Shard        string   `json:"shard,omitempty"` // "2/3" of a part of a run
+	Whole        string   `json:"whole,omitempty"` // of a part: a digest of what the whole has
 	Capabilities []string `json:"capabilities"`
 	// Facts are what was found out about the place where the target is.
 	Facts   []Fact  `json:"facts,omitempty"`

@@ -2,7 +2,13 @@
 
 package command
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
+
+// endingSignals ask a program to end.
+var endingSignals = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
 
 // progressFD is the first of exec.Cmd.ExtraFiles.
 const progressFD = 3
