@@ -137,6 +137,15 @@ type portable interface {
 	forChild(variant string) (any, error)
 }
 
+// lockFiles are what a target has a child process inherit, behind the pipe for the answer:
+// the child needn't know of it.
+func lockFiles(t Target) []*os.File {
+	if l, ok := t.(interface{ lockFiles() []*os.File }); ok {
+		return l.lockFiles()
+	}
+	return nil
+}
+
 // childTargets make the targets that a child process can be told of, by their names.
 var childTargets = map[string]func(args json.RawMessage) (Target, error){
 	Emulated().Name(): func(json.RawMessage) (Target, error) { return Emulated(), nil },
@@ -186,7 +195,7 @@ func (t *T) Child(c childRun) childEnd {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	reader, writer, err := os.Pipe()
 	t.suite(err, "pipe for a child process")
-	cmd.ExtraFiles = []*os.File{writer}
+	cmd.ExtraFiles = append([]*os.File{writer}, lockFiles(t.target)...)
 	err = cmd.Start()
 	_ = writer.Close()
 	if err != nil {

@@ -63,8 +63,9 @@ func isOrBegins(value, declared string) bool {
 	return ok && declared != "" && (rest == "" || rest[0] == '.' || rest[0] == '-')
 }
 
-// factOf is a fact of a target, or a need as one. What is both has to be both: that there
-// is a device isn't enough if no case can use it.
+// factOf is a fact of a target, or a need as one. A fact tells more than a need of its
+// name: a need for eadr is one to switch it. But that there is a device, or a file system
+// with DAX, isn't enough if no case can use it.
 func factOf(t Target, name string) (fact report.Fact, found bool) {
 	for _, f := range factsOf(t) {
 		if f.Name == name {
@@ -75,8 +76,8 @@ func factOf(t Target, name string) (fact report.Fact, found bool) {
 		return fact, found
 	}
 	why := lacksEverywhere(t, Need(name))
-	switch {
-	case found && why != "":
+	switch both := Need(name) == NeedDevDax || Need(name) == NeedFSDax; {
+	case found && both && why != "":
 		fact.Has, fact.Why = false, why
 	case !found:
 		fact = report.Fact{Name: name, Has: why == "", Why: why}

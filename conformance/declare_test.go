@@ -89,6 +89,20 @@ func TestDeclaredAndRequired(t *testing.T) {
 	}
 }
 
+// TestFactBeforeNeed: a machine that has eADR needn't have a switch for it, and the other
+// way round.
+func TestFactBeforeNeed(t *testing.T) {
+	for _, has := range []bool{true, false} {
+		target := factTarget{Target: Emulated(), facts: []report.Fact{{Name: "eadr", Has: has}}}
+		if has {
+			target.lacks = NeedEADR
+		}
+		if yes, no := CheckDeclared(target, []string{"eadr"}), CheckDeclared(target, []string{"!eadr"}); (yes == nil) != has || (no == nil) == has {
+			t.Errorf("eadr is a fact: %t; eadr declared: %q, and not: %q", has, yes, no)
+		}
+	}
+}
+
 // TestFactsOfEachTarget declares what is so wherever the suite runs.
 func TestFactsOfEachTarget(t *testing.T) {
 	needsLinux(t)

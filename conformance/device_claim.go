@@ -3,7 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"strings"
 
 	"pmemlab/pmem2/platform"
@@ -12,7 +12,7 @@ import (
 // claimDevice makes sure that a device whose data is to be destroyed is nobody else's,
 // and that it stays so until what it returns is closed. contentsToo says that what looks
 // like data may be destroyed too.
-func claimDevice(m platform.Platform, d *daxDevice, contentsToo bool) (io.Closer, error) {
+func claimDevice(m platform.Platform, d *daxDevice, contentsToo bool) (*deviceLock, error) {
 	if d.driver == "" {
 		return nil, fmt.Errorf("%s isn't destroyed: no driver is bound to it in sysfs, so that it can't be told from system RAM", d.path)
 	}
@@ -29,7 +29,7 @@ func claimDevice(m platform.Platform, d *daxDevice, contentsToo bool) (io.Closer
 		return nil, err
 	}
 	if !contentsToo {
-		if err := refuseContents(m, d); err != nil {
+		if err := refuseContents(m, lock.fd, d); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}
 	}
@@ -37,8 +37,8 @@ func claimDevice(m platform.Platform, d *daxDevice, contentsToo bool) (io.Closer
 }
 
 // refuseContents is an error if a device looks as if it held somebody's data.
-func refuseContents(m platform.Platform, d *daxDevice) error {
-	found, err := contentsOf(m, d)
+func refuseContents(m platform.Platform, fd int, d *daxDevice) error {
+	found, err := contentsOf(m, fd, d)
 	if err != nil {
 		return fmt.Errorf("%s isn't destroyed: what it holds can't be read: %w (to destroy it all the same: -pmem.destroy-contents)", d.path, err)
 	}
@@ -52,6 +52,7 @@ func refuseContents(m platform.Platform, d *daxDevice) error {
 type deviceLock struct {
 	machine platform.Platform
 	fd      int
+	file    *os.File // the same, on the machine that the process runs on
 }
 
 // lockDevice takes the lock, flock(2), that all runs of this suite take.
@@ -72,7 +73,11 @@ func lockDevice(m platform.Platform, d *daxDevice) (*deviceLock, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close(fd))
 	}
-	return &deviceLock{m, fd}, nil
+	l := &deviceLock{machine: m, fd: fd}
+	if m == platform.Host() {
+		l.file = os.NewFile(uintptr(fd), d.path)
+	}
+	return l, nil
 }
 
 // Close gives the lock back.
@@ -82,5 +87,8 @@ func (l *deviceLock) Close() error {
 	}
 	fd := l.fd
 	l.fd = -1
+	if l.file != nil {
+		return l.file.Close()
+	}
 	return l.machine.Close(fd)
 }

@@ -29,10 +29,7 @@ func usersOfDevice(d *daxDevice) (users []string) {
 // hasOpen looks through the descriptors of a process.
 func hasOpen(dir string, rdev uint64) bool {
 	links, _ := filepath.Glob(dir + "/fd/*")
-	return slices.ContainsFunc(links, func(link string) bool {
-		target, err := os.Readlink(link)
-		return err == nil && isDeviceNode(target, link, rdev)
-	})
+	return slices.ContainsFunc(links, func(link string) bool { return isDevice(link, rdev) })
 }
 
 // hasMapped looks through the shared mappings of a process: there are no others of a
@@ -44,20 +41,21 @@ func hasMapped(dir string, rdev uint64) bool {
 		if len(fields) < 6 || !strings.HasSuffix(fields[1], "s") {
 			continue
 		}
-		if isDeviceNode(fields[5], dir+"/root"+fields[5], rdev) {
+		start, end, _ := strings.Cut(fields[0], "-")
+		at := dir + "/map_files/" + strings.TrimLeft(start, "0") + "-" + strings.TrimLeft(end, "0")
+		// Who may not follow that looks by name, but below /dev alone: elsewhere it could
+		// take forever, on a file system of the network.
+		if isDevice(at, rdev) || strings.HasPrefix(fields[5], "/dev/") && isDevice(dir+"/root"+fields[5], rdev) {
 			return true
 		}
 	}
 	return false
 }
 
-// isDeviceNode tells whether a path below /dev names a device, which is looked at by
-// another path to it. Others aren't looked at: that could take forever on a file system
-// of the network.
-func isDeviceNode(name, at string, rdev uint64) bool {
-	if !strings.HasPrefix(name, "/dev/") {
-		return false
-	}
-	var st unix.Stat_t
-	return unix.Stat(at, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == rdev
+// isDevice tells whether a path leads to a character device, wherever its node is. It isn't
+// opened, and no server is asked.
+func isDevice(at string, rdev uint64) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, at, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st)
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFCHR && unix.Mkdev(st.Rdev_major, st.Rdev_minor) == rdev
 }

@@ -1,10 +1,16 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"pmemlab/emu"
 	"pmemlab/pmem2/platform"
@@ -42,6 +48,12 @@ func TestHardwareRefuses(t *testing.T) {
 		{"a file system", holding(1080, "\x53\xef"), "it carries an ext2, ext3 or ext4 file system (at 0x438)"},
 		{"an mdadm header", holding(4096, "\xfc\x4e\x2b\xa9"), "it carries an mdadm header, version 1.2 (at 0x1000)"},
 		{"a backup", holding(-4096, "BTT_ARENA_INFO"), "it carries a block translation table (at 0xdff000)"},
+		{"nothing known", holding(70000, "x"), "it carries data that is nothing known (the first byte that isn't zero is at 0x11170)"},
+		{"nothing known, and that doesn't matter", func(t *testing.T, p place) HardwareConfig {
+			cfg := holding(70000, "x")(t, p)
+			cfg.DestroyContents = true
+			return cfg
+		}, ""},
 		{"a pool, and that doesn't matter", func(t *testing.T, p place) HardwareConfig {
 			cfg := holding(0, "PMEMOBJ\x00")(t, p)
 			cfg.DestroyContents = true
@@ -188,8 +200,16 @@ func TestUsersOfDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := os.Symlink("/", dir+"/root"); err != nil {
-		t.Fatal(err)
+	// Nodes that aren't below /dev.
+	for link, to := range map[string]string{
+		"root": "/", "node": "/dev/zero", "fd/3": dir + "/node", "map_files/7e0000000000-7e0000200000": dir + "/node",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(dir+"/"+link), 0o700), os.Symlink(to, dir+"/"+link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !hasOpen(dir, st.Rdev) {
+		t.Error("a device isn't found open by a node that isn't below /dev")
 	}
 	for _, row := range []struct {
 		line string
@@ -197,6 +217,7 @@ func TestUsersOfDevice(t *testing.T) {
 	}{
 		{"7f0000000000-7f0000200000 rw-s 00000000 00:05 5 /dev/zero", true},
 		{"7f0000000000-7f0000200000 r--s 00000000 00:05 5 /dev/zero", true},
+		{"7e0000000000-7e0000200000 rw-s 00000000 00:05 5 /srv/zero (deleted)", true},
 		{"7f0000000000-7f0000200000 rw-p 00000000 00:05 5 /dev/zero", false},
 		{"7f0000000000-7f0000200000 rw-s 00000000 00:05 5 /dev/null", false},
 		{"7f0000000000-7f0000200000 rw-s 00000000 00:05 5 /etc/passwd", false},
@@ -208,5 +229,69 @@ func TestUsersOfDevice(t *testing.T) {
 		if got := hasMapped(dir, st.Rdev); got != row.want {
 			t.Errorf("%s: mapped is %t, want %t", row.line, got, row.want)
 		}
+	}
+}
+
+// openings notes how paths are opened.
+type openings struct {
+	platform.Platform
+	flags []int
+}
+
+func (o *openings) Open(name string, flags int, mode uint32) (int, error) {
+	o.flags = append(o.flags, flags)
+	return o.Platform.Open(name, flags, mode)
+}
+
+// TestIdentifyLooksFirst: what isn't a device DAX isn't opened, which could last for ever.
+func TestIdentifyLooksFirst(t *testing.T) {
+	needsLinux(t)
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{fifo, "/dev/zero"} {
+		m := &openings{Platform: platform.Host()}
+		if _, err := identifyDevice(m, name); err == nil || !strings.Contains(err.Error(), "is no device DAX") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if !slices.Equal(m.flags, []int{platform.OPath}) {
+			t.Errorf("%s was opened with %#x, want O_PATH alone", name, m.flags)
+		}
+	}
+}
+
+// TestLockOfChild: a lock lasts as long as a process that has inherited it.
+func TestLockOfChild(t *testing.T) {
+	needsLinux(t)
+	d := &daxDevice{path: t.TempDir() + "/lock"}
+	if err := os.WriteFile(d.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lockDevice(platform.Host(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("cat")
+	cmd.ExtraFiles = lockFiles(&hardware{locks: []*deviceLock{l}})
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cmd.Start(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := lockDevice(platform.Host(), d); err == nil {
+		t.Error("the lock is gone with the parent's descriptor")
+		_ = again.Close()
+	}
+	if err := errors.Join(in.Close(), cmd.Wait()); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = lockDevice(platform.Host(), d); err != nil {
+		t.Fatalf("the lock outlives all who have it: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

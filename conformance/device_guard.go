@@ -2,7 +2,9 @@ package conformance
 
 import (
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,8 +22,8 @@ import (
 // remembered: refused says what it was.
 //
 // A device is known by its number, whatever path or descriptor it is reached by. In sysfs
-// only deep_flush is written, which changes no data, and files are unlinked only in the
-// directories of the case.
+// only deep_flush is written, which changes no data, and files are made, written and unlinked
+// only in the directories of the case.
 type deviceGuard struct {
 	platform.Platform
 	destroy []*daxDevice      // whose data may be destroyed
@@ -42,11 +44,55 @@ func newDeviceGuard(m platform.Platform, devices []*daxDevice, destroy []*daxDev
 	return g
 }
 
-// own adds a directory in which files may be unlinked.
-func (g *deviceGuard) own(dir string) {
+// own adds a directory in which files may be written and unlinked.
+func (g *deviceGuard) own(dir string) error {
+	where, err := g.resolved(dir)
+	if err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.dirs = append(g.dirs, dir)
+	g.dirs = append(g.dirs, where)
+	return nil
+}
+
+// resolved is where a path leads to. An emulated machine has no links.
+func (g *deviceGuard) resolved(name string) (string, error) {
+	if g.Platform != platform.Host() {
+		return path.Clean(name), nil
+	}
+	return filepath.EvalSymlinks(name)
+}
+
+// inOwn reports whether a path, which is resolved, is in a directory of the case.
+func (g *deviceGuard) inOwn(where string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, dir := range g.dirs {
+		if strings.HasPrefix(where, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// entryInOwn reports whether what a path names, a link too, is in a directory of the case,
+// or in none that there is.
+func (g *deviceGuard) entryInOwn(name string) bool {
+	dir, entry := path.Split(name) // which leaves ".." behind a link to the kernel
+	if entry == ".." {
+		return false
+	}
+	where, err := g.resolved(dir)
+	if err != nil {
+		// The machine tells what is wrong with the directory, if it too thinks so.
+		fd, err := g.Platform.Open(dir, platform.OPath|platform.ODirectory, 0)
+		if err == nil {
+			_ = g.Close(fd)
+		}
+		return err != nil
+	}
+	return g.inOwn(where + "/" + entry)
 }
 
 // refused says what was refused and why, or "".
@@ -117,14 +163,20 @@ func (g *deviceGuard) Open(name string, flags int, mode uint32) (int, error) {
 	looked, err := g.Platform.Open(name, platform.OPath, 0)
 	if err != nil {
 		// It isn't there, or can't be reached.
+		if flags&platform.OCreat != 0 && !g.madeInOwn(name) {
+			return -1, g.refuse("the case makes %s, which isn't in a directory of its own", name)
+		}
 		return g.openedForWriting(name, flags, mode)
 	}
 	device, reason := g.guarded(looked)
-	isDax := device != "" && !g.isBlockDevice(looked)
+	isDax := device != "" && !g.hasType(looked, platform.SIFBLK)
+	isFile := g.hasType(looked, platform.SIFREG)
 	if err := g.Close(looked); err != nil {
 		return -1, err
 	}
 	switch {
+	case isFile && !g.fileInOwn(name):
+		return -1, g.refuse("the case opens %s for writing, which isn't in a directory of its own", name)
 	case device == "":
 		return g.openedForWriting(name, flags, mode)
 	case flags&platform.OAccmode == platform.OWronly:
@@ -138,9 +190,38 @@ func (g *deviceGuard) Open(name string, flags int, mode uint32) (int, error) {
 	return g.Platform.Open(name, flags&^(platform.OAccmode|platform.OTrunc)|platform.ORdonly|forReading, mode)
 }
 
-func (g *deviceGuard) isBlockDevice(fd int) bool {
+// madeInOwn reports whether a file that isn't there is made in a directory of the case: a
+// link to nowhere makes one there.
+func (g *deviceGuard) madeInOwn(name string) bool {
+	const most = 40 // links that Linux follows
+	for range most + 1 {
+		if !g.entryInOwn(name) {
+			return false
+		}
+		if g.Platform != platform.Host() {
+			return true
+		}
+		to, err := os.Readlink(name)
+		if err != nil {
+			return true // no link
+		}
+		if dir, _ := path.Split(name); !path.IsAbs(to) {
+			to = dir + to
+		}
+		name = to
+	}
+	return true // where Linux doesn't follow them
+}
+
+// fileInOwn reports whether a path leads into a directory of the case.
+func (g *deviceGuard) fileInOwn(name string) bool {
+	where, err := g.resolved(name)
+	return err == nil && g.inOwn(where)
+}
+
+func (g *deviceGuard) hasType(fd int, t uint32) bool {
 	st, err := g.Fstat(fd)
-	return err == nil && st.Type() == platform.SIFBLK
+	return err == nil && st.Type() == t
 }
 
 // openedForWriting opens what was no guarded device when it was looked at.
@@ -197,15 +278,10 @@ func (g *deviceGuard) Ftruncate(fd int, size int64) error {
 
 // Unlink is platform.Files.Unlink.
 func (g *deviceGuard) Unlink(name string) error {
-	g.mu.Lock()
-	dirs := g.dirs
-	g.mu.Unlock()
-	for _, dir := range dirs {
-		if strings.HasPrefix(path.Clean(name), dir+"/") {
-			return g.Platform.Unlink(name)
-		}
+	if !g.entryInOwn(name) {
+		return g.refuse("the case unlinks %s, which isn't in a directory of its own", name)
 	}
-	return g.refuse("the case unlinks %s, which isn't in a directory of its own", name)
+	return g.Platform.Unlink(name)
 }
 
 // Mmap is platform.Memory.Mmap.

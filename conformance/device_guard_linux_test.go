@@ -3,6 +3,7 @@ package conformance
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,7 +32,9 @@ func TestGuard(t *testing.T) {
 	}
 	guard := func() *deviceGuard {
 		g := newDeviceGuard(l, devices, devices[1:])
-		g.own(dir)
+		if err := g.own(dir); err != nil {
+			t.Fatal(err)
+		}
 		return g
 	}
 	const rw, size = readWrite, 2 << 20
@@ -257,5 +260,90 @@ func TestGuardOnTheHost(t *testing.T) {
 	}
 	if slices.ContainsFunc(mapped(), func(e MapsEntry) bool { return e.Path == "/dev/zero" }) {
 		t.Error("/dev/zero is mapped")
+	}
+}
+
+// TestGuardOfLinks: what counts is where a path leads to.
+func TestGuardOfLinks(t *testing.T) {
+	needsLinux(t)
+	host := platform.Host()
+	for _, row := range []struct {
+		name    string
+		refused bool
+	}{
+		{"own/file", false}, {"own/none", false}, {"own/in", false}, {"own/circle", false}, {"own/sub/../file", false}, {"alias/file", false},
+		{"own/out/victim", true}, {"own/out/none", true}, {"own/out/../victim", true}, {"other/victim", true},
+		{"own/../victim", true}, {"victim", true},
+		{"other/victim/none", false},
+	} {
+		for _, way := range []string{"unlink", "open", "make"} {
+			dir := t.TempDir()
+			for _, d := range []string{"/own", "/own/sub", "/other", "/other/sub"} {
+				if err := os.Mkdir(dir+d, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, f := range []string{"/own/file", "/victim", "/other/victim", "/other/sub/victim"} {
+				if err := os.WriteFile(dir+f, []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for link, to := range map[string]string{"/own/out": dir + "/other/sub", "/alias": dir + "/own", "/own/nowhere": dir + "/new", "/own/link": dir + "/victim", "/own/in": "sub/new", "/own/circle": "circle"} {
+				if err := os.Symlink(to, dir+link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g := newDeviceGuard(host, nil, nil)
+			if err := g.own(dir + "/alias"); err != nil {
+				t.Fatal(err)
+			}
+			do := func(name string) error {
+				if way == "unlink" {
+					return g.Unlink(dir + "/" + name)
+				}
+				flags := platform.ORdwr
+				if way == "make" {
+					flags |= platform.OCreat
+				}
+				fd, err := g.Open(dir+"/"+name, flags, 0o600)
+				if err == nil {
+					err = g.Close(fd)
+				}
+				return err
+			}
+			missing := strings.HasSuffix(row.name, "/none")
+			want, refused := error(nil), row.refused
+			switch {
+			case row.name == "own/circle" && way != "unlink":
+				want = syscall.ELOOP
+			case row.name == "own/in" && way == "open":
+				want = syscall.ENOENT
+			case row.name == "other/victim/none":
+				want = syscall.ENOTDIR
+			case missing && way == "open", missing && way == "unlink" && !refused:
+				want, refused = syscall.ENOENT, false
+			case refused:
+				want = syscall.EACCES
+			}
+			if err := do(row.name); !errors.Is(err, want) || (g.refused() != "") != refused {
+				t.Errorf("%s %s: got %v, refused is %q, want %v", way, row.name, err, g.refused(), want)
+			}
+			for _, link := range []string{"own/link", "own/nowhere"} {
+				want := syscall.EACCES
+				if way == "unlink" {
+					want = 0
+				} else if way == "open" && link == "own/nowhere" {
+					want = syscall.ENOENT
+				}
+				if err := do(link); err == nil != (want == 0) || err != nil && !errors.Is(err, want) {
+					t.Errorf("%s %s: got %v, want %v", way, link, err, want)
+				}
+			}
+			for name, there := range map[string]bool{"victim": true, "other/victim": true, "other/sub/victim": true, "new": false, "other/sub/none": false} {
+				if _, err := os.Stat(dir + "/" + name); (err == nil) != there {
+					t.Errorf("%s %s: %s is there: %v, want %t", way, row.name, name, err, there)
+				}
+			}
+		}
 	}
 }

@@ -21,18 +21,25 @@ type daxDevice struct {
 	driver      string // "device_dax", "" if sysfs names none
 }
 
-// identifyDevice looks at the device at a path. It is opened for reading only.
+// openedStat opens a path and tells what is there.
+func openedStat(m platform.Platform, name string, flags int) (st platform.Stat, err error) {
+	fd, err := m.Open(name, flags, 0)
+	if err != nil {
+		return st, fmt.Errorf("open %s: %w", name, err)
+	}
+	st, err = m.Fstat(fd)
+	return st, errors.Join(err, m.Close(fd))
+}
+
+// identifyDevice looks at the device at a path. It is opened for reading only, and only
+// when it is known for a device DAX: to open a watchdog would start it.
 func identifyDevice(m platform.Platform, name string) (*daxDevice, error) {
-	fd, err := m.Open(name, platform.ORdonly, 0)
+	st, err := openedStat(m, name, platform.OPath)
 	if err != nil {
 		// One that the kernel uses as memory has no node.
 		if driver := driverOf(m, "bus/dax/devices/"+path.Base(name)); driver != "" && driver != daxDriver {
 			return nil, notByDevDax(name, driver)
 		}
-		return nil, fmt.Errorf("open %s: %w", name, err)
-	}
-	st, err := m.Fstat(fd)
-	if err := errors.Join(err, m.Close(fd)); err != nil {
 		return nil, err
 	}
 	if st.Type() != platform.SIFCHR {
@@ -44,6 +51,13 @@ func identifyDevice(m platform.Platform, name string) (*daxDevice, error) {
 	}
 	if d.driver = driverOf(m, d.sysfs); d.driver != "" && d.driver != daxDriver {
 		return nil, notByDevDax(name, d.driver)
+	}
+	opened, err := openedStat(m, name, platform.ORdonly)
+	if err != nil {
+		return nil, err
+	}
+	if opened.Rdev != d.rdev {
+		return nil, fmt.Errorf("%s became another device", name)
 	}
 	d.region = regionOf(m, d.sysfs)
 	if d.size, err = attrNumber(m, d.sysfs+"/size"); err != nil {

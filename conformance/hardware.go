@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"path"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"pmemlab/conformance/report"
 	"pmemlab/pmem2/platform"
@@ -23,10 +25,12 @@ type HardwareConfig struct {
 	// FSDax is a directory on a file system with DAX, PageFS one on a file system with a
 	// page cache. Only directories of the target's own are written there.
 	FSDax, PageFS string
-	// Destroy are those of DevDax, spelled the same, whose data may be destroyed.
+	// Destroy are those of DevDax, spelled the same, whose data may be destroyed. The first
+	// MiB of one that cases have used is zero when the Target has been closed.
 	Destroy []string
 	// DestroyContents destroys it even if it looks like a pool, a file system or part of
-	// an array.
+	// an array, or if anything in the first MiB isn't zero. It is needed too after a run
+	// that didn't come to its end.
 	DestroyContents bool
 	// Machine is where all this is; nil is platform.Host(). Any other has to have the
 	// methods MkdirTemp(dir, prefix string) (path string, err error), Mkdir(path string)
@@ -56,13 +60,19 @@ type hardware struct {
 	dirs    directories
 	devices []*daxDevice
 	destroy []*daxDevice
-	taken   map[*daxDevice]*sync.Mutex // by the one case that uses it
-	locks   []io.Closer
+	taken   map[*daxDevice]*deviceUse
+	locks   []*deviceLock
 	// fsdax is what is known of the directory FSDax, and pagefs of PageFS; nil if it isn't
 	// given.
 	fsdax, pagefs *daxEvidence
 
 	lacksAppendOnly func() string
+}
+
+// deviceUse is locked by the one case that uses a device.
+type deviceUse struct {
+	sync.Mutex
+	ever atomic.Bool // was it used by any case, or by a child process?
 }
 
 // newHardware makes the target. In a child process the devices are the parent's, who has
@@ -71,9 +81,14 @@ func newHardware(cfg HardwareConfig, inChild bool) (_ *hardware, err error) {
 	if runtime.GOOS != "linux" {
 		return nil, errors.New("not supported: the hardware target needs Linux, this is " + runtime.GOOS)
 	}
-	t := &hardware{cfg: cfg, machine: cfg.Machine, taken: map[*daxDevice]*sync.Mutex{}}
+	t := &hardware{cfg: cfg, machine: cfg.Machine, taken: map[*daxDevice]*deviceUse{}}
 	if t.machine == nil {
 		t.machine = platform.Host()
+	}
+	for _, dir := range []*string{&t.cfg.FSDax, &t.cfg.PageFS} {
+		if err := t.clean(dir); err != nil {
+			return nil, err
+		}
 	}
 	if t.dirs, err = directoriesOf(t.machine); err != nil {
 		return nil, err
@@ -98,6 +113,18 @@ func newHardware(cfg HardwareConfig, inChild bool) (_ *hardware, err error) {
 	return t, nil
 }
 
+// clean makes the path of a directory that is given one without dots, and absolute.
+func (t *hardware) clean(dir *string) (err error) {
+	switch {
+	case *dir == "":
+	case t.onHost():
+		*dir, err = filepath.Abs(*dir)
+	default:
+		*dir = path.Clean(*dir)
+	}
+	return err
+}
+
 // findDevices identifies the devices, and those that may be destroyed by their spelling.
 func (t *hardware) findDevices() error {
 	for _, name := range t.cfg.Destroy {
@@ -117,7 +144,7 @@ func (t *hardware) findDevices() error {
 			}
 		}
 		t.devices = append(t.devices, d)
-		t.taken[d] = &sync.Mutex{}
+		t.taken[d] = &deviceUse{}
 		if slices.Contains(t.cfg.Destroy, name) {
 			t.destroy = append(t.destroy, d)
 		}
@@ -163,13 +190,32 @@ func (t *hardware) findDirectories() error {
 	return nil
 }
 
-// Close gives the devices back.
+// Close zeroes the beginning of the devices that were used, so that the next run doesn't
+// take what is there for somebody's data, and gives them back.
 func (t *hardware) Close() error {
 	var errs []error
-	for _, l := range t.locks {
+	guard := newDeviceGuard(t.machine, t.devices, t.destroy)
+	for i, l := range t.locks { // of the devices in destroy
+		if d := t.destroy[i]; t.taken[d].ever.Load() {
+			if err := zeroFront(guard, d); err != nil {
+				errs = append(errs, fmt.Errorf("the beginning of %s can't be zeroed: %w", d.path, err))
+			}
+		}
 		errs = append(errs, l.Close())
 	}
+	t.locks = nil
 	return errors.Join(errs...)
+}
+
+// lockFiles are the locks of devices, which a child process has to have too: it may outlive
+// this one.
+func (t *hardware) lockFiles() (files []*os.File) {
+	for _, l := range t.locks {
+		if l.file != nil {
+			files = append(files, l.file)
+		}
+	}
+	return files
 }
 
 func (*hardware) Name() string { return "hardware" }
@@ -294,14 +340,47 @@ func (t *hardware) Facts() []report.Fact {
 // childHardware is what a child process is told.
 type childHardware struct {
 	HardwareConfig
-	Parent int // has the locks
+	Parent  int      // has the locks
+	Devices []uint64 // the numbers of those of DevDax, which the parent has looked at
 }
 
 func (t *hardware) forChild(string) (any, error) {
 	if !t.onHost() {
 		return nil, &UnavailableError{"a child process can't get at this process's machine"}
 	}
-	return childHardware{t.cfg, os.Getpid()}, nil
+	c := childHardware{HardwareConfig: t.cfg, Parent: os.Getpid()}
+	for _, d := range t.devices {
+		c.Devices = append(c.Devices, d.rdev)
+		t.taken[d].ever.Store(true)
+	}
+	return c, nil
+}
+
+// childPlace is a directory in each of those that were given.
+func (t *hardware) childPlace(variant string) (args any, remove func() error, err error) {
+	told, err := t.forChild(variant)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := told.(childHardware)
+	var made []string
+	remove = func() error {
+		var errs []error
+		for _, dir := range made {
+			errs = append(errs, t.dirs.RemoveAll(dir))
+		}
+		return errors.Join(errs...)
+	}
+	for _, dir := range []*string{&c.FSDax, &c.PageFS} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = t.dirs.MkdirTemp(*dir, testDirPrefix); err != nil {
+			return nil, nil, errors.Join(err, remove())
+		}
+		made = append(made, *dir)
+	}
+	return c, remove, nil
 }
 
 // hardwareInChild is the parent's target once more.
@@ -313,7 +392,14 @@ func hardwareInChild(args json.RawMessage) (Target, error) {
 	if c.Parent != os.Getppid() {
 		return nil, fmt.Errorf("the devices are process %d's, whose child this isn't", c.Parent)
 	}
-	return newHardware(c.HardwareConfig, true)
+	t, err := newHardware(c.HardwareConfig, true)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.EqualFunc(t.devices, c.Devices, func(d *daxDevice, rdev uint64) bool { return d.rdev == rdev }) {
+		return nil, fmt.Errorf("-pmem.devdax=%s: not the devices that the parent process has looked at", strings.Join(c.DevDax, ","))
+	}
+	return t, nil
 }
 
 func (t *hardware) NewEnv(variant string) (Env, error) {

@@ -47,7 +47,9 @@ func (e *hardwareEnv) newPath(dir, what string) (string, error) {
 			return "", err
 		}
 		e.own[dir] = own
-		e.guard.own(own)
+		if err := e.guard.own(own); err != nil {
+			return "", err
+		}
 	}
 	e.made++
 	return path.Join(own, fmt.Sprintf("%s%d", what, e.made)), nil
@@ -144,6 +146,7 @@ func (e *hardwareEnv) use(d *daxDevice) error {
 	if !e.target.taken[d].TryLock() {
 		return fmt.Errorf("%s is in use by another case, which isn't at its end", d.path)
 	}
+	e.target.taken[d].ever.Store(true)
 	e.using = append(e.using, d)
 	return nil
 }
@@ -167,8 +170,12 @@ func (e *hardwareEnv) BlockDevice() (Object, error) {
 			continue
 		}
 		name := deviceName(e.guard, p.device)
+		if name == "" {
+			missing = fmt.Sprintf("/sys/%s/uevent tells no name of the block device", p.device)
+			continue
+		}
 		fd, err := e.guard.Open("/dev/"+name, platform.ORdonly, 0)
-		if name == "" || err != nil {
+		if err != nil {
 			missing = fmt.Sprintf("the block device /sys/%s can't be opened as /dev/%s (%v)", p.device, name, err)
 			continue
 		}

@@ -3,7 +3,9 @@ package conformance
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"pmemlab/conformance/report"
 	"pmemlab/emu"
 	emutrace "pmemlab/emu/trace"
+	"pmemlab/pmem2/platform"
 )
 
 // mustHardware is Hardware, closed at the end.
@@ -346,6 +349,16 @@ func TestHardwareInChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if row.parent == os.Getppid() {
+			c.Devices = []uint64{1}
+			other, err := json.Marshal(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := hardwareInChild(other); err == nil || !strings.Contains(err.Error(), "not the devices that the parent process has looked at") {
+				t.Errorf("a device that the child doesn't find: got %v", err)
+			}
+		}
 		target, err := hardwareInChild(args)
 		switch {
 		case row.want == "" && err != nil, row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
@@ -353,5 +366,129 @@ func TestHardwareInChild(t *testing.T) {
 		case err == nil && target.Lacks(NeedFile) != "":
 			t.Errorf("%s: lacks a file: %s", row.name, target.Lacks(NeedFile))
 		}
+	}
+}
+
+// TestHardwareTellsDevices: a child knows the devices by their numbers.
+func TestHardwareTellsDevices(t *testing.T) {
+	needsLinux(t)
+	d := &daxDevice{rdev: 77}
+	target := &hardware{machine: platform.Host(), devices: []*daxDevice{d}, taken: map[*daxDevice]*deviceUse{d: {}}}
+	told, err := target.forChild("hardware")
+	if err != nil || !slices.Equal(told.(childHardware).Devices, []uint64{77}) || !target.taken[d].ever.Load() {
+		t.Errorf("told is %+v, %v", told, err)
+	}
+}
+
+// TestHardwareZeroes uses one of two devices: the first MiB of that one is zero at the end.
+func TestHardwareZeroes(t *testing.T) {
+	l := newLab(t, emu.Config{})
+	devices := []*emu.DaxDevice{l.device(t, emu.DevDax{Size: 14 << 20}), l.device(t, emu.DevDax{Size: 14 << 20})}
+	cfg := HardwareConfig{Machine: l, DestroyContents: true}
+	for _, d := range devices {
+		l.onDevice(t, d, func(b []byte) { b[0], b[mib-1] = 1, 1 })
+		cfg.DevDax = append(cfg.DevDax, d.Path())
+	}
+	cfg.Destroy = cfg.DevDax
+	before := l.content(t, devices[0])
+	target := mustHardware(t, cfg)
+	env, err := target.NewEnv(cfg.DevDax[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = env.DevDax(daxSize, daxAlign)
+	if err := errors.Join(err, env.Close(), target.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if l.content(t, devices[0]) != strings.Repeat("\x00", mib)+before[mib:] {
+		t.Error("the first MiB of the device that was used isn't zero, or more of it has changed")
+	}
+	if l.content(t, devices[1]) != before {
+		t.Error("the device that wasn't used has changed")
+	}
+}
+
+// TestHardwareCleansPaths: files are removed however their directory was spelled.
+func TestHardwareCleansPaths(t *testing.T) {
+	needsLinux(t)
+	dir := t.TempDir()
+	for _, spelled := range []string{dir + "//", dir + "/.", dir + "/../" + filepath.Base(dir)} {
+		target := mustHardware(t, HardwareConfig{PageFS: spelled})
+		if target.cfg.PageFS != dir {
+			t.Errorf("%s became %s, want %s", spelled, target.cfg.PageFS, dir)
+		}
+		e := target.newEnv(nil)
+		o, err := e.File(1)
+		if err == nil {
+			err = e.Machine().Unlink(o.Path())
+		}
+		if err := errors.Join(err, e.Close()); err != nil || e.Refused() != "" {
+			t.Errorf("%s: got %v, refused is %q", spelled, err, e.Refused())
+		}
+	}
+}
+
+// TestBlockDeviceWithoutName has a device of which sysfs tells no name.
+func TestBlockDeviceWithoutName(t *testing.T) {
+	l := newLab(t, emu.Config{})
+	target := mustHardware(t, HardwareConfig{Machine: l, FSDax: l.mount(t, emu.FS{Size: room, DAX: true})})
+	if err := l.Sysfs().Set(target.fsdax.device+"/uevent", "MAJOR=259\n"); err != nil {
+		t.Fatal(err)
+	}
+	e := target.newEnv(nil)
+	_, err := e.BlockDevice()
+	if err == nil || !strings.Contains(err.Error(), "/uevent tells no name of the block device") {
+		t.Errorf("got %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// inheritedFile is what the first descriptor behind the pipe for the answer refers to.
+const inheritedFile = "test: inherited file"
+
+var _ = func() bool {
+	inherited := func() string {
+		name, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", childAnswerFD+1))
+		return name
+	}
+	childFunctions[inheritedFile] = func(*T, json.RawMessage) any { return inherited() }
+	casesInChildren = append(casesInChildren, Case{Name: "m/inherits", Rows: []string{anyRow}, Run: func(c *T) {
+		c.Check(strings.HasSuffix(inherited(), "/lock"), "inherited is %q", inherited())
+	}})
+	return true
+}()
+
+// TestHardwareChildren runs cases in child processes, which inherit the locks and leave
+// nothing behind when they die.
+func TestHardwareChildren(t *testing.T) {
+	needsLinux(t)
+	dir := t.TempDir()
+	d := &daxDevice{path: t.TempDir() + "/lock"}
+	if err := os.WriteFile(d.path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := lockDevice(platform.Host(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := mustHardware(t, HardwareConfig{PageFS: dir})
+	target.locks = []*deviceLock{l}
+	child := Case{Name: "m/child", Rows: []string{anyRow}, Run: func(c *T) {
+		var name string
+		c.Child(childRun{Function: inheritedFile, Value: &name})
+		c.Check(name == d.path, "inherited is %q", name)
+	}}
+	wantRow(t, runCases(t, Go, target, child), anyRow, report.Pass, "")
+	inherits := casesInChildren[slices.IndexFunc(casesInChildren, func(c Case) bool { return c.Name == "m/inherits" })]
+	wantRow(t, runCases(t, mortal{}, target, inherits), anyRow, report.Pass, "")
+	wantRow(t, runCases(t, mortal{}, target, mortalCases[0]), anyRow, report.Fail, "the end of the process is: terminated")
+	target.locks = nil
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left in the directory: %v (%v)", left, err)
 	}
 }

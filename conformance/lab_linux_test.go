@@ -46,11 +46,11 @@ func (l *lab) mount(t *testing.T, cfg emu.FS) (dir string) {
 	return fs.Path("lab")
 }
 
-// device adds a device DAX that isn't empty.
+// device adds a device DAX that isn't empty but for the first MiB.
 func (l *lab) device(t *testing.T, cfg emu.DevDax) *emu.DaxDevice {
 	d := l.AddDevDax(cfg)
 	l.onDevice(t, d, func(b []byte) {
-		for at := uint64(0); at < d.Size(); at += mib {
+		for at := uint64(mib); at < d.Size(); at += mib {
 			copy(b[at:], pattern(100, byte(at>>20)))
 		}
 		copy(b[d.Size()-100:], pattern(100, 77))
