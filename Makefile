@@ -57,8 +57,8 @@ test: ## Run all tests, under the race detector where there is a C compiler.
 ifeq ($(CC_FOUND),)
 	@echo "race detector: skipped, there is no C compiler ($$($(GO) env CC))"
 endif
-	$(RACE) -count=1 $(filter-out $(CASES),$(shell $(GO) list ./...))
-	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -count=1 $(filter-out %/suite,$(CASES))
+	$(RACE) -timeout 30m -count=1 $(filter-out $(CASES),$(shell $(GO) list ./...))
+	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -timeout 30m -count=1 $(filter-out %/suite,$(CASES))
 	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2
 
 # The memory operations as an arm64 CPU executes them. Debian's qemu-user and
