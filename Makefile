@@ -21,7 +21,7 @@ conformance: conformance-binary ## Check every sentence of the manual pages, emu
 # CONFORMANCE holds more flags: make conformance CONFORMANCE='-ginkgo.label-filter=pmem2_map_new'.
 .PHONY: conformance-binary
 conformance-binary: ## Build bin/pmemlab-conformance, one static program that needs no Go where it runs.
-	@CGO_ENABLED=0 $(GO) test -c -trimpath -ldflags '-s -w' -o bin/pmemlab-conformance ./conformance/suite
+	@CGO_ENABLED=0 $(GO) test -c -ldflags '-s -w' -o bin/pmemlab-conformance ./conformance/suite
 
 .PHONY: conformance-libpmem2
 conformance-libpmem2: ## Check the C library libpmem2 on files; write reports/libpmem2-divergences.md too.
