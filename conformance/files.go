@@ -268,23 +268,9 @@ func (e *filesEnv) BlockDevice() (Object, error) {
 	return nil, &UnavailableError{"no block device that this process may open"}
 }
 
-func (e *filesEnv) CharDevice() (Object, error) {
-	const path = "/dev/zero"
-	if _, err := os.Stat(path); err != nil {
-		return nil, &UnavailableError{fmt.Sprintf("no character device: %v", err)}
-	}
-	return object{machine: e.machine, path: path, sysfs: "dev/char/1:5"}, nil
-}
+func (e *filesEnv) CharDevice() (Object, error) { return zeroDevice(e.machine) }
 
-func (e *filesEnv) CharDeviceWithoutNode() (Object, error) {
-	o, closeMaster, err := newPTY()
-	if err != nil {
-		return nil, &UnavailableError{fmt.Sprintf("no pseudo-terminal: %v", err)}
-	}
-	e.undo = append(e.undo, closeMaster)
-	o.machine = e.machine
-	return o, nil
-}
+func (e *filesEnv) CharDeviceWithoutNode() (Object, error) { return terminal(e.machine, &e.undo) }
 
 // errFilesLack is the answer to what Lacks says isn't there.
 var errFilesLack = errors.New("the files target doesn't have it")

@@ -205,21 +205,13 @@ func deviceName(m platform.Platform, sysfs string) string {
 	return ""
 }
 
-func (e *hardwareEnv) CharDevice() (Object, error) {
-	return e.object("/dev/zero", "dev/char/1:5"), nil
-}
+func (e *hardwareEnv) CharDevice() (Object, error) { return zeroDevice(e.machine) }
 
 func (e *hardwareEnv) CharDeviceWithoutNode() (Object, error) {
 	if !e.target.onHost() {
 		return nil, &UnavailableError{"no pseudo-terminal of this machine can be made"}
 	}
-	o, closeMaster, err := newPTY()
-	if err != nil {
-		return nil, &UnavailableError{fmt.Sprintf("no pseudo-terminal: %v", err)}
-	}
-	e.undo = append(e.undo, closeMaster)
-	o.machine = e.machine
-	return o, nil
+	return terminal(e.machine, &e.undo)
 }
 
 // errHardwareLacks is the answer to what Lacks says isn't there.
