@@ -227,13 +227,7 @@ func (e *filesEnv) AppendOnlyFile(size uint64) (Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Cleared also after a failure: that of reading the attribute back, say.
-	e.undo = append(e.undo, func() error { return setAppendOnly(o.Path(), false) })
-	if err := setAppendOnly(o.Path(), true); err != nil {
-		e.undo = e.undo[:len(e.undo)-1]
-		return nil, err
-	}
-	return o, nil
+	return o, makeAppendOnly(o.Path(), &e.undo)
 }
 
 func (e *filesEnv) Directory() (Object, error) {

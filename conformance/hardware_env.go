@@ -107,12 +107,7 @@ func (e *hardwareEnv) AppendOnlyFile(size uint64) (Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.undo = append(e.undo, func() error { return setAppendOnly(o.Path(), false) })
-	if err := setAppendOnly(o.Path(), true); err != nil {
-		e.undo = e.undo[:len(e.undo)-1]
-		return nil, err
-	}
-	return o, nil
+	return o, makeAppendOnly(o.Path(), &e.undo)
 }
 
 // DevDax is the device of the variant if it fits, else another one. It may be larger. A

@@ -53,6 +53,18 @@ func removeOwnDirectory(path string) error {
 	return err
 }
 
+// makeAppendOnly gives a file of this machine the append-only attribute; what clears it is
+// added to undo.
+func makeAppendOnly(path string, undo *[]func() error) error {
+	if err := setAppendOnly(path, true); err != nil {
+		// It may be set all the same: reading it back failed, say.
+		_ = setAppendOnly(path, false)
+		return err
+	}
+	*undo = append(*undo, func() error { return setAppendOnly(path, false) })
+	return nil
+}
+
 // RemoveLeft removes the directories of cases that have no end yet: those that were
 // interrupted, or took too long. A program calls it when it ends.
 func RemoveLeft() error {

@@ -14,19 +14,34 @@ import (
 
 // Faults that the machine once had in what it keeps while it runs.
 
-// TestRegressFaultAmidRecord: memory goes bad between the two reads of a line. The goroutine
-// recovers, and its place in the order isn't waited for.
-func TestRegressFaultAmidRecord(t *testing.T) {
-	m := NewMachine(Config{})
-	d := m.AddDevDax(DevDax{Size: 2 << 20})
+// mappedDevice is a machine with a device DAX of 2 MiB that is mapped at at; done gives
+// everything back.
+func mappedDevice(t *testing.T) (m *Machine, d *DaxDevice, at uintptr, done func()) {
+	t.Helper()
+	m = NewMachine(Config{})
+	d = m.AddDevDax(DevDax{Size: 2 << 20})
 	f, err := d.Open(platform.ORdwr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, err := m.Mmap(0, 2<<20, platform.ProtRead|platform.ProtWrite, platform.MapShared, f.FD(), 0)
+	at, err = m.Mmap(0, 2<<20, platform.ProtRead|platform.ProtWrite, platform.MapShared, f.FD(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, d, at, func() {
+		t.Helper()
+		for _, err := range []error{m.Munmap(at, 2<<20), f.Close(), m.Shutdown()} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestRegressFaultAmidRecord: memory goes bad between the two reads of a line. The goroutine
+// recovers, and its place in the order isn't waited for.
+func TestRegressFaultAmidRecord(t *testing.T) {
+	m, d, at, done := mappedDevice(t)
 	ops := m.CacheOps(platform.GranularityCacheLine)
 	m.Look()
 	m.mu.Lock()
@@ -60,30 +75,13 @@ func TestRegressFaultAmidRecord(t *testing.T) {
 		}
 	}
 	m.Look()
-	if err := m.Munmap(at, 2<<20); err != nil {
-		t.Error(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := m.Shutdown(); err != nil {
-		t.Error(err)
-	}
+	done()
 }
 
 // TestRegressRunningEnds: what goroutines that are gone have done isn't remembered for ever.
 func TestRegressRunningEnds(t *testing.T) {
-	m := NewMachine(Config{})
-	d := m.AddDevDax(DevDax{Size: 2 << 20})
-	f, err := d.Open(platform.ORdwr)
-	if err != nil {
-		t.Fatal(err)
-	}
 	const page = pageSize
-	at, err := m.Mmap(0, 2<<20, platform.ProtRead|platform.ProtWrite, platform.MapShared, f.FD(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, _, at, done := mappedDevice(t)
 	ops := m.CacheOps(platform.GranularityCacheLine)
 	src := make([]byte, 256)
 	for _, do := range []func(){
@@ -109,15 +107,7 @@ func TestRegressRunningEnds(t *testing.T) {
 			t.Errorf("event %d has no callers: %v", e.Seq, e.Kind)
 		}
 	}
-	if err := m.Munmap(at, 2<<20); err != nil {
-		t.Error(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := m.Shutdown(); err != nil {
-		t.Error(err)
-	}
+	done()
 }
 
 // TestRegressReleasedFilesGo: pages are listed as written to only for somebody who takes them,
