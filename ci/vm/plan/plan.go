@@ -90,10 +90,11 @@ type Step struct {
 
 // StepResult is how a step ended; Out/steps.json has them all.
 type StepResult struct {
-	Name    string  `json:"name"`
-	Status  int     `json:"status"`
-	Error   string  `json:"error,omitempty"`
-	Seconds float64 `json:"seconds"`
+	Name     string  `json:"name"`
+	Status   int     `json:"status"`
+	Error    string  `json:"error,omitempty"`
+	Seconds  float64 `json:"seconds"`
+	Optional bool    `json:"optional,omitempty"`
 }
 
 // ReadPlaces reads what the guest has made.
@@ -118,3 +119,19 @@ func Find(places []Place, name string) (Place, error) {
 	}
 	return Place{}, fmt.Errorf("there is no place %q", name)
 }
+
+// EndFile is the file in Out that says how the guest ended.
+const EndFile = "end.json"
+
+// End is how a guest ended.
+type End struct {
+	Status int          `json:"status"`
+	Steps  []StepResult `json:"steps"`
+}
+
+// What the guest writes to the I/O port ExitPort ends the machine: FirstExit + its status.
+// QEMU then exits with twice that and 1, so that no other end looks like it.
+const (
+	ExitPort  = 0xf4
+	FirstExit = 16
+)

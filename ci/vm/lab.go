@@ -1,0 +1,148 @@
+package vm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pmemlab/ci/vm/debian"
+	"pmemlab/ci/vm/kernel"
+)
+
+// Lab has all that machines need: QEMU, a kernel, the guest program, tools.
+type Lab struct {
+	qemuProgram string
+	kernel      *kernel.Kernel
+	origin      string
+	guest       string
+	kvm         bool
+}
+
+// LabConfig says where things are.
+type LabConfig struct {
+	// Guest is the static program of ci/vm/guest.
+	Guest string
+	// Cache is a folder for what is downloaded; "" is debian.DefaultDir.
+	Cache string
+	// KVM uses hardware virtualisation even where the CPU doesn't say that it has it.
+	KVM bool
+	// Say is told what takes time; nil is nobody.
+	Say func(format string, args ...any)
+}
+
+// programs are those that a lab needs, and the packages that have them.
+var programs = map[string]string{
+	"qemu-system-x86_64": "qemu-system-x86",
+	"mke2fs":             "e2fsprogs",
+	"mkfs.xfs":           "xfsprogs",
+	"xz":                 "xz-utils",
+}
+
+// The kernel is that of Debian 12, which is known best.
+const kernelPrefix, kernelSuffix = "linux-image-6.1.", "-amd64"
+
+// NewLab gets what a lab needs: what isn't there is installed, if this is root, and the
+// kernel is downloaded and unpacked into the cache.
+func NewLab(ctx context.Context, cfg LabConfig) (*Lab, error) {
+	cache := &debian.Cache{Dir: cfg.Cache, Say: cfg.Say}
+	if cache.Dir == "" {
+		dir, err := debian.DefaultDir()
+		if err != nil {
+			return nil, err
+		}
+		cache.Dir = dir
+	}
+	if err := cache.Install(ctx, programs); err != nil {
+		return nil, err
+	}
+	name, err := cache.Newest(ctx, kernelPrefix, kernelSuffix)
+	if err != nil {
+		return nil, err
+	}
+	files, err := cache.Unpacked(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{guest: cfg.Guest, kvm: cfg.KVM || virtualises()}
+	if l.kernel, err = kernel.Open(files, filepath.Join(cache.Dir, name)); err != nil {
+		return nil, err
+	}
+	if l.origin, err = cache.Origin(name); err != nil {
+		return nil, err
+	}
+	if l.qemuProgram, err = debian.Program("qemu-system-x86_64"); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// String says which kernel it boots, and where that is from.
+func (l *Lab) String() string {
+	return fmt.Sprintf("kernel %s (%s), %s", l.kernel.Version, l.origin, l.accelerator())
+}
+
+// virtualises reports whether the CPU has hardware virtualisation that this user may use.
+// Without the flags in cpuinfo a /dev/kvm is one that doesn't run a stock kernel.
+func virtualises() bool {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return false
+	}
+	_, flags, _ := strings.Cut(string(text), "\nflags")
+	flags, _, _ = strings.Cut(flags, "\n")
+	has := false
+	for f := range strings.FieldsSeq(flags) {
+		has = has || f == "vmx" || f == "svm"
+	}
+	if !has {
+		return false
+	}
+	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
+func (l *Lab) accelerator() string {
+	if l.kvm {
+		return "kvm"
+	}
+	return "tcg,thread=multi"
+}
+
+// makers are the programs that make the file systems of a machine, by their paths there.
+func (l *Lab) makers(b Boot) map[string]string {
+	all := map[string]string{}
+	for _, d := range b.DIMMs {
+		for fs, name := range map[string]string{"ext4": "mke2fs", "xfs": "mkfs.xfs"} {
+			if d.FS != fs || b.Keep {
+				continue
+			}
+			if p, err := debian.Program(name); err == nil {
+				all["/sbin/"+name] = p
+			}
+		}
+	}
+	return all
+}
+
+// addProgram adds a program, with the shared libraries that it needs.
+func addProgram(a *initramfs, name, from string) error {
+	if err := a.addFile(name, from); err != nil {
+		return err
+	}
+	libraries, err := debian.Libraries(from)
+	if err != nil {
+		return nil //nolint:nilerr // what is no ELF file needs none
+	}
+	for path, file := range libraries {
+		if err := a.addFile(path, file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
