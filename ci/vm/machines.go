@@ -21,10 +21,10 @@ func Machines() []Machine {
 // standard has a namespace of each kind that cases and questions ask for.
 func standard(name, persistence string) Machine {
 	return Machine{
-		Name: name, Persistence: persistence,
+		Name: name, Memory: 1536, Persistence: persistence,
 		DIMMs: []DIMM{
-			{Size: 64 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
-			{Size: 64 * mib, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
+			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
+			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
 			{Size: 192 * mib, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 			{Size: 384 * mib, Namespace: plan.Namespace{Name: "xfs-dax", Kind: plan.FSDax, FS: "xfs", Options: "dax=always"}},
 			{Size: 128 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.Raw, FS: "ext4"}},
