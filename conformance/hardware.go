@@ -32,6 +32,9 @@ type HardwareConfig struct {
 	// an array, or if anything in the first MiB isn't zero. It is needed too after a run
 	// that didn't come to its end.
 	DestroyContents bool
+	// DestroyUnguarded lets a library that calls the kernel itself use the devices too, such
+	// as C's: nothing holds it back. All of DevDax has to be in Destroy.
+	DestroyUnguarded bool
 	// Machine is where all this is; nil is platform.Host(). Any other has to have the
 	// methods MkdirTemp(dir, prefix string) (path string, err error), Mkdir(path string)
 	// error and RemoveAll(path string) error too.
@@ -134,6 +137,10 @@ func (t *hardware) findDevices() error {
 		}
 	}
 	for _, name := range t.cfg.DevDax {
+		if t.cfg.DestroyUnguarded && !slices.Contains(t.cfg.Destroy, name) {
+			return fmt.Errorf("-pmem.destroy-unguarded: a library that nothing guards could destroy %s, which -pmem.destroy=%s doesn't name",
+				name, strings.Join(t.cfg.Destroy, ","))
+		}
 		d, err := identifyDevice(t.machine, name)
 		if err != nil {
 			return err

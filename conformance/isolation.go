@@ -115,9 +115,9 @@ func (a attempt) elsewhere(s Isolated) outcome {
 	if _, ok := a.target.(emulated); ok {
 		return outcome{Case: a.result(report.NotSupported, "the library "+s.Name()+" calls the kernel of this machine, not an emulated one", nil)}
 	}
-	if h, ok := a.target.(*hardware); ok && len(h.devices) > 0 {
+	if h, ok := a.target.(*hardware); ok && len(h.devices) > 0 && !h.cfg.DestroyUnguarded {
 		// It calls the kernel itself, through libraries of its own too: no guard is between.
-		return outcome{Case: a.result(report.NotSupported, "the library "+s.Name()+" could do to a device what nobody has allowed", nil)}
+		return outcome{Case: a.result(report.NotSupported, "the library "+s.Name()+" could do to a device what nobody has allowed: -pmem.destroy-unguarded does", nil)}
 	}
 	if s.On(platform.Host()).Sets() == nil && !slices.ContainsFunc(a.c.Rows, func(row string) bool {
 		return !strings.HasPrefix(row, "pmemset") && !strings.HasPrefix(row, "libpmemset")

@@ -61,3 +61,11 @@ func mountedDAX(p plan.Place) bool {
 	}
 	return false
 }
+
+// alignOf is the alignment of a device DAX.
+func alignOf(p plan.Place) uint64 {
+	if p.Align == 0 {
+		return 2 << 20
+	}
+	return p.Align
+}

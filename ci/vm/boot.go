@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"pmemlab/ci/vm/plan"
@@ -34,9 +36,10 @@ type Boot struct {
 	Limit time.Duration
 	// Init is run as the first process instead of the guest program.
 	Init string
-	// Watch is given the file of the data line, which grows as the guest sends, and the function
-	// that cuts the power. When it returns the machine goes on. nil watches nothing.
-	Watch func(data string, cut func())
+	// Watch is given the file of the data line, which grows as the guest sends, the function
+	// that cuts the power, and what is closed when the machine has ended. Run waits for it to
+	// return. nil watches nothing.
+	Watch func(data string, cut func(), done <-chan struct{})
 }
 
 // check says what can't be.
@@ -118,19 +121,22 @@ func (l *Lab) qemu(ctx context.Context, b Boot, args []string, data string) (res
 	if err := cmd.Start(); err != nil {
 		return result, err
 	}
-	cut := make(chan struct{}, 1)
+	var cut atomic.Bool
+	var watching sync.WaitGroup
+	done := make(chan struct{})
 	if b.Watch != nil {
-		go b.Watch(data, func() {
-			select {
-			case cut <- struct{}{}:
-			default:
-			}
-			cmd.Process.Kill()
+		watching.Go(func() {
+			b.Watch(data, func() {
+				cut.Store(true)
+				cmd.Process.Kill() //nolint:errcheck // it has ended by itself
+			}, done)
 		})
 	}
 	err = cmd.Wait()
+	close(done)
+	watching.Wait()
 	result.Took = time.Since(start)
-	if len(cut) > 0 {
+	if cut.Load() && cmd.ProcessState.ExitCode() == -1 {
 		result.Cut = true
 		return result, nil
 	}
@@ -189,7 +195,7 @@ func makeImage(file string, d DIMM) error {
 func (l *Lab) pack(b Boot, file string) error {
 	a := newInitramfs()
 	for name, table := range b.Tables {
-		a.add(firmware+name, table)
+		a.add(name, table)
 	}
 	init := b.Init
 	if init == "" {

@@ -23,7 +23,7 @@ type Machine struct {
 	// Persistence is QEMU's nvdimm-persistence: "mem-ctrl" is ADR, "cpu" eADR, "" says nothing.
 	Persistence string
 	DIMMs       []DIMM
-	// Tables are ACPI tables that take the place of QEMU's, by their file names.
+	// Tables are ACPI tables that take the place of QEMU's, by their paths in the initramfs.
 	Tables map[string][]byte
 	// Modules are needed beyond those that the namespaces need.
 	Modules []string

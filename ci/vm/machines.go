@@ -2,45 +2,108 @@ package vm
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
+	"pmemlab/ci/vm/acpi"
 	"pmemlab/ci/vm/plan"
 )
 
-const mib = 1 << 20
+const mib, gib = 1 << 20, 1 << 30
 
 // Machines are those that the lane has.
-func Machines() []Machine {
-	return []Machine{
-		standard("adr", "mem-ctrl"),
-		standard("eadr", "cpu"),
+func Machines() ([]Machine, error) {
+	tables, err := ownTables()
+	if err != nil {
+		return nil, err
 	}
+	return []Machine{
+		standard("adr", "max", "mem-ctrl"),
+		standard("eadr", "max", "cpu"),
+		// Nobody says what a power failure spares.
+		standard("nodomain", "max", ""),
+		standard("noclwb", "max,-clwb", "mem-ctrl"),
+		standard("noclflushopt", "max,-clwb,-clflushopt", "mem-ctrl"),
+		{Name: "adr1G", Memory: 1024, Persistence: "mem-ctrl", DIMMs: []DIMM{
+			{Size: 4 * gib, Namespace: plan.Namespace{Name: "dax1G", Kind: plan.DevDax, Align: gib}},
+		}},
+		{Name: "virtio-pmem", Memory: 1024, DIMMs: []DIMM{
+			{Size: 192 * mib, Virtio: true, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
+		}},
+		{Name: "power-cut", Memory: 512, Persistence: "mem-ctrl", DIMMs: []DIMM{
+			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
+			{Size: 64 * mib, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
+			{Size: 384 * mib, Namespace: plan.Namespace{Name: "xfs-dax", Kind: plan.FSDax, FS: "xfs", Options: "dax=always"}},
+			{Size: 64 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.FSDax, FS: "ext4"}},
+		}},
+		// The Intel CPU is for machine check exceptions, by which media go bad.
+		badBlocks(),
+		tables,
+	}, nil
 }
 
 // standard has a namespace of each kind that cases and questions ask for.
-func standard(name, persistence string) Machine {
+func standard(name, cpu, persistence string) Machine {
 	return Machine{
-		Name: name, Memory: 1536, Persistence: persistence,
+		Name: name, CPU: cpu, Memory: 1536, Persistence: persistence,
 		DIMMs: []DIMM{
 			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
 			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
 			{Size: 192 * mib, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 			{Size: 384 * mib, Namespace: plan.Namespace{Name: "xfs-dax", Kind: plan.FSDax, FS: "xfs", Options: "dax=always"}},
-			{Size: 128 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.Raw, FS: "ext4"}},
+			{Size: 128 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.FSDax, FS: "ext4"}},
 		},
 	}
 }
 
+// badBlocks is a machine whose media go bad by machine check exceptions, which Linux
+// believes of Intel's CPUs.
+func badBlocks() Machine {
+	m := standard("badblocks", "max,vendor=GenuineIntel", "mem-ctrl")
+	m.Modules = []string{"mce_inject"}
+	return m
+}
+
+// BadAddress is the one of the machine "tables" at which its firmware finds a bad block: 4 MiB
+// into the device DAX, whose data begins 2 MiB into its region.
+const BadAddress = firstAddress + 6*mib
+
+// ownTables is a machine with a firmware of its own: two DIMMs in one region, unsafe
+// shutdowns counted, flush hints, and bad blocks that are found and cleared.
+func ownTables() (Machine, error) {
+	const size = 64 * mib
+	tables, err := acpi.Tables(acpi.Config{
+		Interleaved: true, Persistence: acpi.MemoryController,
+		DIMMs: []acpi.DIMM{
+			{Size: size, FlushHints: true, Health: &acpi.Health{DirtyShutdowns: 5}},
+			{Size: size, FlushHints: true, Health: &acpi.Health{DirtyShutdowns: 7, Dirty: true}},
+			{Size: size, FlushHints: true, Health: &acpi.Health{DirtyShutdowns: 3}},
+			{Size: size},
+		},
+		BadBlock: acpi.Range{Address: BadAddress, Length: 512},
+	})
+	return Machine{
+		Name: "tables", Memory: 1024, Persistence: "mem-ctrl", Tables: tables,
+		DIMMs: []DIMM{
+			{Size: size, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}}, // and the next DIMM
+			{Size: size},
+			{Size: size, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
+			{Size: size, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
+		},
+	}, err
+}
+
 // MachineNamed is one of Machines.
 func MachineNamed(name string) (Machine, error) {
+	machines, err := Machines()
+	if err != nil {
+		return Machine{}, err
+	}
 	var names []string
-	for _, m := range Machines() {
+	for _, m := range machines {
 		if m.Name == name {
 			return m, nil
 		}
 		names = append(names, m.Name)
 	}
-	slices.Sort(names)
 	return Machine{}, fmt.Errorf("machine %q: want one of %s", name, strings.Join(names, ", "))
 }

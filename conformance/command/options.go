@@ -73,6 +73,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.StringVar(&o.Hardware.PageFS, "pmem.pagefs", "", "`directory` on a file system without DAX, for the target hardware")
 	f.Var(&o.wiped, "pmem.destroy", "`devices` of -pmem.devdax, spelled the same, whose data may be destroyed")
 	f.BoolVar(&o.Hardware.DestroyContents, "pmem.destroy-contents", false, "destroy it even if it holds a pool, a file system, a part of an array or something unknown at its beginning")
+	f.BoolVar(&o.Hardware.DestroyUnguarded, "pmem.destroy-unguarded", false, "let the library c use the devices too, which nothing holds back from destroying them; needs all of -pmem.devdax in -pmem.destroy")
 	f.Var(&o.Require, "pmem.require", "fail if one of these `capabilities` is lacking: devdax,mapsync")
 	f.Var(&o.Declare, "pmem.declare", "fail unless these `facts` are so: mapsync,!eadr,devdax.align=2097152")
 	f.StringVar(&o.Procs, "pmem.procs", "1", "run in this `number` of processes at the same time; auto is one for each CPU")

@@ -6,6 +6,10 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"pmemlab/ci/powercut"
+	"pmemlab/ci/sequences"
+	"pmemlab/ci/survey"
 )
 
 func main() {
@@ -26,4 +30,8 @@ func main() {
 }
 
 // programs are those that steps can run: /init NAME ARGUMENTS.
-var programs = map[string]func(args []string) int{}
+var programs = map[string]func(args []string) int{
+	"survey":    survey.Main,
+	"sequences": sequences.Main,
+	"powercut":  powercut.Main,
+}

@@ -1,64 +1,230 @@
-// Command vm runs virtual machines with a stock kernel and emulated NVDIMMs.
+// Command vm boots a stock kernel with emulated NVDIMMs in QEMU and has it do jobs there:
+//
+//	vm [flags] MACHINE:JOB,JOB... ...
+//	vm [flags] power-cut
+//
+// The machines are those of vm.Machines. The jobs are conformance, the suite of this
+// project's libraries on real device DAX and file systems; cpu, what of it depends on the CPU's
+// flush instructions; libpmem2, the suite of the C library; survey, what the kernel answers, for
+// ci/parity; and sequences, random programs that have to end as on the emulated machine.
+//
+// The exit status is 0 if every job of every machine did what it should.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"pmemlab/ci/vm"
-	"pmemlab/ci/vm/plan"
+	"pmemlab/conformance"
+	"pmemlab/conformance/report"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	status, err := run(ctx, os.Args[1:])
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
-		status = max(status, 1)
+		os.Exit(1)
 	}
-	os.Exit(status)
 }
 
-// run boots one machine, for a program given in the arguments.
-func run(ctx context.Context, args []string) (int, error) {
-	f := flag.NewFlagSet("vm", flag.ContinueOnError)
-	name := f.String("machine", "adr", "the `machine`")
-	guest := f.String("guest", "bin/vm-guest", "the static `program` that is the first process")
-	out := f.String("out", "reports/vm", "`folder` for what it brings out")
-	limit := f.Duration("limit", 2*time.Minute, "how long it may take")
-	cpus := f.Int("cpus", 1, "CPUs")
-	file := f.String("file", "", "a program to take along as /bin/program; the arguments are its own")
+// options are what was said on the command line.
+type options struct {
+	guest, suite, cSuite string
+	reports, merged      string
+	with                 []string
+	limit                time.Duration
+	seed, sequences      uint64
+	parallel, runs       int
+	kvm                  bool
+}
+
+func run(ctx context.Context, args []string, w io.Writer) error {
+	var o options
+	f := flag.NewFlagSet("vm", flag.ExitOnError)
+	f.StringVar(&o.guest, "guest", "bin/vm-guest", "the static `program` that is the first process of a machine")
+	f.StringVar(&o.suite, "suite", "bin/pmemlab-conformance", "the static `program` of the conformance suite")
+	f.StringVar(&o.cSuite, "c-suite", "bin/pmemlab-conformance-libpmem2", "the suite's `program` with the C library, for the job libpmem2")
+	f.StringVar(&o.reports, "reports", "reports", "`folder` for vm-MACHINE.json, and for all that machines bring out, in vm/MACHINE")
+	f.StringVar(&o.merged, "merged", "", "write one page of all reports of conformance to this `file`")
+	f.Func("with", "a JSON `report` to be on that page too, if it is there; may be given several times", func(name string) error {
+		o.with = append(o.with, name)
+		return nil
+	})
+	f.DurationVar(&o.limit, "limit", 10*time.Minute, "how long a job may take")
+	f.Uint64Var(&o.seed, "seed", uint64(time.Now().Unix()), "the first seed of sequences and power cuts")
+	f.Uint64Var(&o.sequences, "sequences", 2000, "how many sequences")
+	f.IntVar(&o.runs, "runs", 50, "how many power cuts")
+	f.IntVar(&o.parallel, "parallel", 1, "how many machines at a time")
+	f.BoolVar(&o.kvm, "kvm", false, "use /dev/kvm even if the CPU doesn't say that it can")
 	if err := f.Parse(args); err != nil {
-		return 2, err
+		return err
 	}
-	m, err := vm.MachineNamed(*name)
+	if f.NArg() == 0 {
+		return errors.New("no machine was named: MACHINE:JOB,JOB; see -help")
+	}
+	start := time.Now()
+	say := func(format string, args ...any) { fmt.Fprintf(w, "vm: "+format+"\n", args...) }
+	lab, err := vm.NewLab(ctx, vm.LabConfig{Guest: o.guest, KVM: o.kvm, Say: say})
 	if err != nil {
-		return 2, err
+		return err
 	}
-	m.CPUs = *cpus
-	lab, err := vm.NewLab(ctx, vm.LabConfig{Guest: *guest, Say: func(format string, args ...any) { fmt.Printf(format+"\n", args...) }})
+	say("%s", lab)
+	if f.Arg(0) == "power-cut" {
+		return powerCut(ctx, lab, o, w)
+	}
+	shifts, err := parse(f.Args(), jobs(o))
 	if err != nil {
-		return 1, err
+		return err
 	}
+	err = work(ctx, lab, o, shifts, w)
+	if o.merged != "" {
+		err = errors.Join(err, merge(o, shifts, w))
+	}
+	say("%d machines in %.0f s", len(shifts), time.Since(start).Seconds())
+	return err
+}
+
+// shift is a machine and its jobs.
+type shift struct {
+	machine vm.Machine
+	names   []string
+	jobs    []job
+}
+
+// parse reads the arguments MACHINE:JOB,JOB.
+func parse(args []string, known map[string]job) (shifts []shift, err error) {
+	for _, arg := range args {
+		name, list, _ := strings.Cut(arg, ":")
+		var s shift
+		if s.machine, err = vm.MachineNamed(name); err != nil {
+			return nil, err
+		}
+		for j := range strings.SplitSeq(list, ",") {
+			found, ok := known[j]
+			if !ok {
+				return nil, fmt.Errorf("%q: there is no job %q", arg, j)
+			}
+			s.names, s.jobs = append(s.names, j), append(s.jobs, found)
+		}
+		shifts = append(shifts, s)
+	}
+	return shifts, nil
+}
+
+// work runs the shifts, some at a time, and writes what each says as a whole, in their order.
+func work(ctx context.Context, lab *vm.Lab, o options, shifts []shift, w io.Writer) error {
+	type ended struct {
+		text strings.Builder
+		err  error
+		done chan struct{}
+	}
+	all := make([]ended, len(shifts))
+	free := make(chan struct{}, max(1, o.parallel))
+	var wg sync.WaitGroup
+	for i, s := range shifts {
+		all[i].done = make(chan struct{})
+		wg.Go(func() {
+			defer close(all[i].done)
+			free <- struct{}{}
+			defer func() { <-free }()
+			all[i].err = s.run(ctx, lab, o, &all[i].text)
+		})
+	}
+	var errs []error
+	for i := range all {
+		<-all[i].done
+		fmt.Fprint(w, all[i].text.String())
+		errs = append(errs, all[i].err)
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// run boots the machine for its jobs.
+func (s shift) run(ctx context.Context, lab *vm.Lab, o options, w io.Writer) error {
 	media, err := os.MkdirTemp("", "pmemlab-media-")
 	if err != nil {
-		return 1, err
+		return err
 	}
 	defer os.RemoveAll(media)
-	boot := vm.Boot{Machine: m, Media: media, Out: filepath.Join(*out, m.Name), Limit: *limit}
-	if *file != "" {
-		boot.Files = map[string]string{"/bin/program": *file}
-		boot.Steps = []plan.Step{{Name: "program", Args: append([]string{"/bin/program"}, f.Args()...), Limit: *limit}}
-	} else if f.NArg() > 0 {
-		boot.Steps = []plan.Step{{Name: f.Arg(0), Args: append([]string{"/init"}, f.Args()...), Limit: *limit}}
+	m := s.machine
+	boot := vm.Boot{
+		Machine: m, Media: media, Out: filepath.Join(o.reports, "vm", m.Name), Files: map[string]string{},
+		Limit: time.Duration(len(s.jobs))*o.limit + time.Minute,
+	}
+	if err := os.RemoveAll(boot.Out); err != nil {
+		return err
+	}
+	for _, j := range s.jobs {
+		boot.Steps = append(boot.Steps, j.step(m))
+		for name, from := range j.files {
+			boot.Files[name] = from
+		}
 	}
 	r, err := lab.Run(ctx, boot)
-	fmt.Printf("%s: status %d after %.1f s; %s\n", lab, r.Status, r.Took.Seconds(), boot.Out)
-	return r.Status, err
+	if err != nil {
+		return err
+	}
+	var errs []error
+	fmt.Fprintf(w, "vm: machine %s: %.1f s", m.Name, r.Took.Seconds())
+	for _, step := range r.Steps {
+		fmt.Fprintf(w, ", %s %.1f s", step.Name, step.Seconds)
+	}
+	fmt.Fprintln(w)
+	if len(r.Steps) != len(s.jobs) {
+		return fmt.Errorf("machine %s: the guest took %d of %d steps; its console is %s", m.Name, len(r.Steps), len(s.jobs), filepath.Join(boot.Out, "console.txt"))
+	}
+	for i, j := range s.jobs {
+		err := j.finish(w, m, boot.Out)
+		if step := r.Steps[i]; step.Status != 0 {
+			err = errors.Join(fmt.Errorf("status %d %s; %s", step.Status, step.Error, filepath.Join(boot.Out, step.Name+".log")), err)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("machine %s, %s: %w", m.Name, s.names[i], err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// merge writes one page of the reports of the shifts, and of others.
+func merge(o options, shifts []shift, w io.Writer) error {
+	var parts []report.Report
+	files := o.with
+	for _, s := range shifts {
+		for _, name := range s.names {
+			files = append(files, reportFile(o, s.machine, name))
+		}
+	}
+	for _, file := range files {
+		r, err := report.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		parts = append(parts, r)
+	}
+	if len(parts) == 0 {
+		return errors.New("there is no report to put on one page")
+	}
+	all, err := conformance.Merge(parts...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "vm: %d runs side by side: %s\n", len(all.Runs), o.merged)
+	return writeReport(o.merged, all.WriteHTML)
 }

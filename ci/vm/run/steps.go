@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"pmemlab/ci/sequences"
+	"pmemlab/ci/vm"
+	"pmemlab/ci/vm/plan"
+	"pmemlab/conformance/report"
+)
+
+// job is something that a guest does, and what the host makes of what came of it.
+type job struct {
+	// step is what the guest runs; files are taken along.
+	step  func(m vm.Machine) plan.Step
+	files map[string]string
+	// finish looks at what was brought out to dir, and writes what it says to w. An error is a
+	// failure of the job.
+	finish func(w io.Writer, m vm.Machine, dir string) error
+}
+
+// Where programs are in the guest.
+const (
+	goSuite = "/bin/pmemlab-conformance"
+	cSuite  = "/bin/pmemlab-conformance-libpmem2"
+)
+
+// jobs are all there are; the programs are where the options say.
+func jobs(o options) map[string]job {
+	suite := func(name, program, from string, flags ...string) job {
+		return job{
+			files: map[string]string{program: from},
+			step: func(m vm.Machine) plan.Step {
+				return plan.Step{
+					Name: name, Limit: o.limit,
+					Args: append(append([]string{program}, hardwareFlags(m)...), append(flags, "-pmem.reports=/out/"+name)...),
+					// A slow CPU collects garbage rarely.
+					Env: []string{"GOMEMLIMIT=700MiB", "GOGC=800"},
+				}
+			},
+			finish: func(w io.Writer, m vm.Machine, dir string) error { return takeReport(w, o, m, dir, name) },
+		}
+	}
+	return map[string]job{
+		"conformance": suite("conformance", goSuite, o.suite),
+		"cpu": suite("cpu", goSuite, o.suite,
+			"-ginkgo.label-filter=pmem2_get_flush_fn || pmem2_get_persist_fn || pmem2_get_drain_fn || pmem2_get_memmove_fn || pmem2_deep_flush"),
+		"libpmem2": suite("libpmem2", cSuite, o.cSuite, "-pmem.subject=c", "-pmem.destroy-unguarded"),
+		"survey": {
+			step: func(m vm.Machine) plan.Step {
+				return plan.Step{Name: "survey", Limit: o.limit, Args: []string{"/init", "survey", "-machine", m.Name, "-out", "/out/survey.json.gz"}}
+			},
+			finish: func(io.Writer, vm.Machine, string) error { return nil },
+		},
+		"sequences": {
+			step: func(vm.Machine) plan.Step {
+				return plan.Step{Name: "sequences", Limit: o.limit, Args: []string{
+					"/init", "sequences", "-seed", fmt.Sprint(o.seed), "-count", fmt.Sprint(o.sequences), "-out", "/out/sequences.txt",
+				}}
+			},
+			finish: compareSequences,
+		},
+	}
+}
+
+// hardwareFlags are those of the suite for what a machine has.
+func hardwareFlags(m vm.Machine) []string {
+	flags := []string{"-pmem.target=hardware"}
+	var devices []string
+	for _, d := range m.DIMMs {
+		switch {
+		case d.Kind == plan.DevDax:
+			devices = append(devices, "{"+d.Name+"}")
+		case d.Name == "ext4-dax":
+			flags = append(flags, "-pmem.fsdax={ext4-dax/}")
+		case d.Name == "ext4":
+			flags = append(flags, "-pmem.pagefs={ext4/}")
+		}
+	}
+	if len(devices) > 0 {
+		names := strings.Join(devices, ",")
+		flags = append(flags, "-pmem.devdax="+names, "-pmem.destroy="+names, "-pmem.destroy-contents")
+	}
+	return flags
+}
+
+// takeReport puts a machine's report beside the others, under the machine's name.
+func takeReport(w io.Writer, o options, m vm.Machine, dir, name string) error {
+	log, err := os.ReadFile(filepath.Join(dir, name+".log"))
+	if err != nil {
+		return err
+	}
+	r, err := report.ReadFile(filepath.Join(dir, name, "conformance.json"))
+	if err != nil {
+		return errors.Join(err, fmt.Errorf("the suite printed:\n%s", log))
+	}
+	for i := range r.Runs {
+		r.Runs[i].Target = "vm-" + m.Name
+	}
+	r = report.New(r.Runs...)
+	file := reportFile(o, m, name)
+	if err := writeReport(file, r.WriteJSON); err != nil {
+		return err
+	}
+	if err := r.WriteText(w); err != nil {
+		return err
+	}
+	if s := r.Summary(); s.Fail+s.Error > 0 {
+		return fmt.Errorf("%s: %d rows fail, %d have an error", file, s.Fail, s.Error)
+	}
+	return nil
+}
+
+// reportFile is the report of a job of a machine.
+func reportFile(o options, m vm.Machine, job string) string {
+	if job == "conformance" {
+		return filepath.Join(o.reports, "vm-"+m.Name+".json")
+	}
+	return filepath.Join(o.reports, "vm-"+m.Name+"-"+job+".json")
+}
+
+func writeReport(file string, write func(io.Writer) error) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+// compareSequences runs the same sequences on the emulated machine.
+func compareSequences(w io.Writer, _ vm.Machine, dir string) error {
+	f, err := os.Open(filepath.Join(dir, "sequences.txt"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c, err := sequences.Check(f)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(w, c.Differences)
+	fmt.Fprintln(w, c.Summary())
+	if c.Different > 0 {
+		return fmt.Errorf("%d sequences have other outcomes on the emulated machine", c.Different)
+	}
+	return nil
+}
