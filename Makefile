@@ -23,13 +23,57 @@ conformance: conformance-binary ## Check every sentence of the manual pages, emu
 conformance-binary: ## Build bin/pmemlab-conformance, one static program that needs no Go where it runs.
 	@CGO_ENABLED=0 $(GO) test -c -ldflags '-s -w' -o bin/pmemlab-conformance ./conformance/suite
 
-.PHONY: conformance-libpmem2
-conformance-libpmem2: ## Check the C library libpmem2 on files; write reports/libpmem2-divergences.md too.
+.PHONY: conformance-binary-libpmem2
+conformance-binary-libpmem2:
 	@pkg-config --exists libpmem2 2>/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libpmem2-dev pkg-config gcc; } || \
-	  { echo "conformance-libpmem2 needs libpmem2-dev and pkg-config; as root it installs them" >&2; exit 1; }
-	@CGO_ENABLED=1 $(GO) test -c -tags libpmem2 -o bin/pmemlab-conformance-libpmem2 ./conformance/suite
+	  { echo "the C library's suite needs libpmem2-dev and pkg-config; as root make installs them" >&2; exit 1; }
+	@CGO_ENABLED=1 $(GO) test -c -tags libpmem2 -ldflags '-s -w' -o bin/pmemlab-conformance-libpmem2 ./conformance/suite
+
+.PHONY: conformance-libpmem2
+conformance-libpmem2: conformance-binary-libpmem2 ## Check the C library libpmem2 on files; write reports/libpmem2-divergences.md too.
 	@./bin/pmemlab-conformance-libpmem2 -pmem.subject=c -pmem.target=files -pmem.procs=auto -pmem.reports=reports/libpmem2 \
 	  -pmem.divergences=reports/libpmem2-divergences.md $(CONFORMANCE)
+
+# VM holds more flags: make conformance-vm VM='-parallel 2'; bin/vm -help prints them.
+.PHONY: vm-programs
+vm-programs: conformance-binary
+	@CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/vm-guest ./ci/vm/guest
+	@CGO_ENABLED=0 $(GO) build -o bin/vm ./ci/vm/run
+	@CGO_ENABLED=0 $(GO) build -o bin/parity ./ci/parity/run
+
+.PHONY: vm-prepare
+vm-prepare: vm-programs
+	@./bin/vm prepare
+
+# What the page of conformance-vm shows beside the machines, if it's there.
+BESIDE := -with reports/emulated/conformance.json -with reports/vm-adr-libpmem2.json -with reports/libpmem2/conformance.json
+
+.PHONY: conformance-vm
+conformance-vm: vm-programs ## Check the same on a real kernel, in virtual machines with ADR and eADR NVDIMMs; write reports/vm.html.
+	@test reports/emulated/conformance.json -nt bin/pmemlab-conformance || \
+	  ./bin/pmemlab-conformance -pmem.target=emulated -pmem.procs=auto -pmem.reports=reports/emulated
+	@./bin/vm -merged reports/vm.html $(BESIDE) $(VM) adr:conformance eadr:conformance
+
+.PHONY: conformance-vm-libpmem2
+conformance-vm-libpmem2: vm-programs conformance-binary-libpmem2 ## Check the C library on the same device DAX and file systems, and tell where it differs.
+	@./bin/vm -merged reports/vm.html $(BESIDE) -with reports/vm-adr.json -with reports/vm-eadr.json $(VM) adr:libpmem2
+
+SURVEYED := adr1G:survey eadr:survey nodomain:survey virtio-pmem:survey badblocks:survey tables:survey
+
+.PHONY: parity
+parity: vm-programs ## Ask a real kernel and the emulated machine the same questions, and run the same programs on both.
+	@./bin/vm $(VM) adr:survey,sequences $(SURVEYED)
+	@./bin/parity reports/vm/*/survey.json.gz
+
+# What continuous integration does of both, in one boot less.
+.PHONY: ci-vm
+ci-vm: vm-programs
+	@./bin/vm $(VM) adr:conformance,survey,sequences $(SURVEYED)
+	@./bin/parity reports/vm/*/survey.json.gz
+
+.PHONY: power-cut
+power-cut: vm-programs ## Cut the power of a virtual machine 50 times while it writes, and look what is there after the next boot.
+	@./bin/vm $(VM) power-cut
 
 # RUNS runs one after another, each in an order of its own, every other one under the race detector.
 RUNS ?= 25
@@ -49,17 +93,26 @@ selftest: ## Check that the suite finds each of a bank of deliberately broken li
 	@./bin/selftest
 
 .PHONY: test
-# The cases of the conformance suite run one after another, and take five times as long under
-# the race detector: make conformance-repeat does that. The packages that they run have
-# concurrent tests of their own. The suite itself is make conformance.
-CASES := $(addprefix pmemlab/,conformance conformance/command conformance/selftest conformance/suite)
-test: ## Run all tests, under the race detector where there is a C compiler.
+# The suite itself is make conformance. What takes long is arithmetic of one goroutine, and
+# ten times as long under the race detector: there random programs are fewer, and of the
+# packages those alone whose values are shared by goroutines. To collect garbage less often
+# is faster.
+TESTS = $(filter-out pmemlab/conformance/suite,$(shell $(GO) list ./...))
+SHARED := ./ci/bench ./conformance/report ./emu ./emu/exact ./emu/fault ./emu/internal/... ./emu/trace ./pmem2 ./pmem2/platform/ledger ./pmemset
+test: ## Run all tests; those of what goroutines share under the race detector too.
+	GOGC=400 CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -timeout 30m -count=1 $(TESTS)
+	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2
 ifeq ($(CC_FOUND),)
 	@echo "race detector: skipped, there is no C compiler ($$($(GO) env CC))"
+else
+	GOGC=400 $(RACE) -short -vet=off -timeout 30m -count=1 $(SHARED)
 endif
-	$(RACE) -timeout 30m -count=1 $(filter-out $(CASES),$(shell $(GO) list ./...))
-	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -timeout 30m -count=1 $(filter-out %/suite,$(CASES))
-	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2
+
+.PHONY: test-deep
+test-deep: ## Run the random tests at length, and all tests under the race detector, about half an hour.
+	CGO_ENABLED=0 $(GO) test -timeout 30m -count=1 -run '^TestModel$$' ./pmemset -model.sequences=20000
+	CGO_ENABLED=0 $(GO) test -timeout 30m -count=1 -run '^TestLitmusReference$$' ./emu -litmus.programs=5000
+	$(RACE) -timeout 60m -count=1 $(filter-out pmemlab/conformance pmemlab/conformance/command pmemlab/conformance/selftest,$(TESTS))
 
 # The memory operations as an arm64 CPU executes them. Debian's qemu-user and
 # qemu-user-static hold the same emulator under two names. The Cortex-A72 has no

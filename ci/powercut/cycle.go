@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"pmemlab/ci/vm/plan"
 	"pmemlab/pmem2/platform"
@@ -40,6 +41,9 @@ func Cycle(machine platform.Platform, places []plan.Place, o CycleOptions, w io.
 			}
 		}
 		return nil
+	}
+	if len(places) == 0 {
+		return nil, errors.New("no places")
 	}
 	if o.Acked == nil && o.Records <= 0 && !o.First {
 		return nil, errors.New("nobody says how many records were acknowledged")
@@ -78,7 +82,8 @@ func Cycle(machine platform.Platform, places []plan.Place, o CycleOptions, w io.
 	if err != nil {
 		return found, err
 	}
-	for writers[0].more() { // the records are the same in all logs
+	full := func(w *writer) bool { return !w.more() }
+	for !slices.ContainsFunc(writers, full) {
 		for i, writer := range writers {
 			n, err := writer.append()
 			if err == nil {

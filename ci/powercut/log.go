@@ -10,7 +10,7 @@ import (
 )
 
 // logSize is how many bytes the log of a place has.
-const logSize = 1 << 20
+const logSize = 256 << 10
 
 // log is a mapped log: a file, or a part of a device DAX near its end.
 type log struct {

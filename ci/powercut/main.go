@@ -29,8 +29,7 @@ func Main(args []string) int {
 
 func run(machine platform.Platform, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
-		return 2
+		return complain(stderr, 2, usage)
 	}
 	flags := flag.NewFlagSet("powercut "+args[0], flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -91,10 +90,15 @@ func run(machine platform.Platform, args []string, stdout, stderr io.Writer) int
 		return fmt.Errorf("there is no %q:\n%s", args[0], usage)
 	}()
 	if err != nil {
-		fmt.Fprintln(stderr, "powercut:", err)
-		return 1
+		return complain(stderr, 1, "powercut: "+err.Error()+"\n")
 	}
 	return 0
+}
+
+// complain says what is wrong and returns the status.
+func complain(stderr io.Writer, status int, text string) int {
+	_, _ = io.WriteString(stderr, text)
+	return status
 }
 
 func readPlaces(file, names string) ([]plan.Place, error) {

@@ -13,11 +13,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pmemlab/ci/sequences"
 	"pmemlab/ci/vm/plan"
 	"pmemlab/emu"
+	"pmemlab/emu/fault"
 	"pmemlab/pmem2/platform"
 )
 
@@ -301,9 +303,9 @@ func TestDamage(t *testing.T) {
 	const seed, records = 8, 10
 	at := 0 // of record 4
 	for n := range 4 {
-		at += len(record(seed, n))
+		at += len(record(Options{Seed: seed}, n))
 	}
-	size := len(record(seed, 4))
+	size := len(record(Options{Seed: seed}, 4))
 	for _, damage := range []struct {
 		name    string
 		do      func(b []byte) // from record 4 on
@@ -325,9 +327,9 @@ func TestDamage(t *testing.T) {
 		{"two", func(b []byte) { b[size-1]++; b[size]++ }, []int{4, 5}, 0},
 		{"one more is there", func(b []byte) {
 			for n := 4; n < records; n++ {
-				b = b[len(record(seed, n)):]
+				b = b[len(record(Options{Seed: seed}, n)):]
 			}
-			copy(b, record(seed, records))
+			copy(b, record(Options{Seed: seed}, records))
 		}, nil, 1},
 	} {
 		o := Options{Seed: seed, Records: records}
@@ -375,6 +377,38 @@ func TestFull(t *testing.T) {
 	}
 	if r := check(t, m, p, Options{Seed: 2, Records: 1}); r.Whole != 1 || r.Beyond != 0 {
 		t.Errorf("of the new log: got %+v, want 1 record", r)
+	}
+}
+
+// TestFailures: whichever call fails, the error says so and nothing is left open or mapped.
+func TestFailures(t *testing.T) {
+	for _, i := range []int{0, 4} {
+		for n := 0; ; n++ {
+			m, places, err := sequences.Emulate(namespaces, "memory_controller")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := fault.Wrap(m, fault.FailCall(syscall.EIO, n))
+			p.StartRecording(0)
+			err = Write(p, places[i], Options{Seed: 1, Records: 3}, func(int) error { return nil })
+			left := m.Shutdown()
+			if n >= p.Count(fault.All) {
+				// The name and the size of a file are durable before anything is stored.
+				if got, want := p.Count(fault.OpFsync), 2*(i/4); err != nil || left != nil || got != want {
+					t.Errorf("%s: %v, %v, %d times fsync, want %d", places[i].Name, err, left, got, want)
+				}
+				break
+			}
+			call := p.Log()[n]
+			// Whether the caches are safe from power failures needn't be known.
+			tolerated := call.Op&(fault.OpList|fault.OpReadAttr) != 0 && strings.HasPrefix(call.Path, "bus/nd/devices")
+			if !errors.Is(err, syscall.EIO) && !tolerated {
+				t.Errorf("%s, %v: got %v, want EIO", places[i].Name, call, err)
+			}
+			if left != nil && call.Op&(fault.OpClose|fault.OpMunmap) == 0 {
+				t.Errorf("%s, %v: %v", places[i].Name, call, left)
+			}
+		}
 	}
 }
 

@@ -16,28 +16,21 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// record makes record n of a seed.
-func record(seed uint64, n int) []byte {
-	random := rand.New(rand.NewPCG(seed, uint64(n)))
+// record makes record n of a log. Those of the control are others, so that no log passes
+// for another.
+func record(o Options, n int) []byte {
+	kind := uint64(0)
+	if o.NoPersist {
+		kind = 1 << 63
+	}
+	random := rand.New(rand.NewPCG(o.Seed, kind|uint64(n)))
 	b := make([]byte, headerSize+1+random.IntN(mostPayload))
 	for i := headerSize; i < len(b); i++ {
 		b[i] = byte(random.Uint32())
 	}
 	binary.LittleEndian.PutUint32(b, uint32(len(b)))
-	binary.LittleEndian.PutUint64(b[8:], seed)
+	binary.LittleEndian.PutUint64(b[8:], o.Seed)
 	binary.LittleEndian.PutUint64(b[16:], uint64(n))
 	binary.LittleEndian.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
 	return b
-}
-
-// valid says whether the log at b starts with record n of a seed, as far as a program can
-// tell that doesn't know what was in it.
-func valid(b []byte, seed uint64, n int) bool {
-	if len(b) < headerSize {
-		return false
-	}
-	length := binary.LittleEndian.Uint32(b)
-	return length > headerSize && uint64(length) <= uint64(len(b)) &&
-		binary.LittleEndian.Uint64(b[8:]) == seed && binary.LittleEndian.Uint64(b[16:]) == uint64(n) &&
-		binary.LittleEndian.Uint32(b[4:]) == crc32.Checksum(b[8:length], castagnoli)
 }

@@ -18,6 +18,8 @@ func TestCompare(t *testing.T) {
 		{"equal", log, 2, 0, ""},
 		{"another header", strings.Replace(log, "{}", "{1}", 1), 2, 0, ""},
 		{"outcome", strings.Replace(log, "ok 1", "ok 2", 1), 1, 1, "sequence 2 A=y\n  ≠ map m1\n      kernel: ok 1\n      emu:    ok 2\n"},
+		{"another sequence", strings.Replace(log, "# 2 A=y", "# 3 A=y", 1), 1, 1,
+			"sequence 2 A=y\n  ≠ kernel has sequence \"2 A=y\"\n    emu has    sequence \"3 A=y\"\n    map m1 -> ok 1\n"},
 		{"operation", strings.Replace(log, "open A ", "open B ", 1), 1, 1,
 			"sequence 1 A=x\n  ≠ kernel: open A -> ok\n    emu:    open B -> ok\n    map m0 of s0 -> EINVAL, length EIO\n"},
 		{"fewer operations", strings.Replace(log, "  open A -> ok\n  map", "  map", 1), 1, 1,
@@ -74,7 +76,7 @@ func TestBadLogs(t *testing.T) {
 
 // TestProgram: a seed is always the same program, and another seed another one.
 func TestProgram(t *testing.T) {
-	places := []plan.Place{{Namespace: plan.Namespace{Name: "a", Kind: plan.DevDax}, Bytes: 64 << 20}, {Namespace: plan.Namespace{Name: "b"}, Mount: "/b"}}
+	places := []plan.Place{{Namespace: plan.Namespace{Name: "a"}, Mount: "/a"}}
 	words := func(seed uint64) string {
 		var b strings.Builder
 		_, steps := program(seed, places)
@@ -93,6 +95,16 @@ func TestProgram(t *testing.T) {
 			t.Fatalf("seeds %d and %d: one program", seed, other)
 		}
 		seen[text] = seed
+	}
+}
+
+func TestMountedDAX(t *testing.T) {
+	for options, want := range map[string]bool{
+		"": false, "dax": true, "dax=always": true, "noatime, dax": true, "dax=inode": false, "dax=never": false, "nodax": false,
+	} {
+		if got := mountedDAX(plan.Place{Namespace: plan.Namespace{Options: options}}); got != want {
+			t.Errorf("%q: got %t, want %t", options, got, want)
+		}
 	}
 }
 

@@ -121,7 +121,7 @@ type reservation struct {
 func program(seed uint64, places []plan.Place) (objects []*object, steps []step) {
 	g := &generator{rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
 	g.addObject("A", places[seed%uint64(len(places))])
-	if g.chance(35) {
+	if g.chance(25) {
 		if other := places[g.below(len(places))]; other.Name != g.objects[0].place.Name || other.Kind != plan.DevDax {
 			g.addObject("B", other)
 		}
@@ -134,7 +134,7 @@ func program(seed uint64, places []plan.Place) (objects []*object, steps []step)
 		g.newMap()
 	}
 	g.newMap()
-	for range 5 + g.below(8) {
+	for range 4 + g.below(7) {
 		g.operation()
 	}
 	return g.objects, g.steps
@@ -199,33 +199,47 @@ func (g *generator) source(slot int, o *object) {
 	g.step(func(e *execution) string { return e.sourceFromFD(slot, o) }, "source s%d: %s", slot, o.name)
 }
 
-// operation adds one, of those that there is something for.
+// operation adds one. Without a map most of the others would be about nothing.
 func (g *generator) operation() {
-	type choice struct {
-		weight int
-		add    func()
-	}
-	choices := []choice{
-		{18, g.newMap}, {5, g.remap}, {4, g.adopt}, {3, g.existing}, {5, g.deleteMap},
-		{9, g.flush}, {4, g.deepFlush}, {14, g.copyOrSet}, {10, g.store}, {8, g.read}, {5, g.poke},
-		{5, g.direct}, {4, g.safe}, {4, g.resize}, {1, g.again},
-		{1, g.reserve}, {1, g.resizeReservation}, {1, g.find}, {1, g.deleteReservation}, {2, g.compareMaps},
-	}
-	if g.theme {
-		choices = append(choices, choice{6, g.reserve}, choice{12, g.resizeReservation}, choice{12, g.find}, choice{3, g.deleteReservation})
-	}
-	if !slices.ContainsFunc(g.maps[:], func(m mapping) bool { return m.live }) && g.chance(80) {
+	switch {
+	case !slices.ContainsFunc(g.sources[:], source.mappable) && g.chance(50):
+		g.source(sourceSlots-1, nil)
+	case !slices.ContainsFunc(g.maps[:], func(m mapping) bool { return m.live }) && g.chance(80):
 		g.newMap()
-		return
+	case g.theme && g.chance(30):
+		g.choose(aboutReservations)
+	default:
+		g.choose(operations)
 	}
+}
+
+// choice is what a program can go on with, and how often it does.
+type choice struct {
+	weight int
+	add    func(*generator)
+}
+
+var operations = []choice{
+	{18, (*generator).newMap}, {5, (*generator).remap}, {4, (*generator).adopt}, {3, (*generator).existing},
+	{5, (*generator).deleteMap}, {9, (*generator).flush}, {4, (*generator).deepFlush}, {14, (*generator).copyOrSet},
+	{10, (*generator).store}, {8, (*generator).read}, {5, (*generator).poke}, {5, (*generator).direct},
+	{4, (*generator).safe}, {4, (*generator).resize}, {1, (*generator).again}, {1, (*generator).reserve},
+	{1, (*generator).resizeReservation}, {1, (*generator).find}, {1, (*generator).deleteReservation}, {2, (*generator).compareMaps},
+}
+
+var aboutReservations = []choice{
+	{2, (*generator).reserve}, {4, (*generator).resizeReservation}, {4, (*generator).find}, {1, (*generator).deleteReservation},
+}
+
+func (g *generator) choose(among []choice) {
 	total := 0
-	for _, c := range choices {
+	for _, c := range among {
 		total += c.weight
 	}
 	at := g.below(total)
-	for _, c := range choices {
+	for _, c := range among {
 		if at -= c.weight; at < 0 {
-			c.add()
+			c.add(g)
 			return
 		}
 	}

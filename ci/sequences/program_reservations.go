@@ -1,6 +1,9 @@
 package sequences
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // reserve makes a reservation, four times in five with nothing wrong: anywhere, or where
 // nothing else ever is, so that what is behind it is known.
@@ -24,12 +27,11 @@ func (g *generator) reserve() {
 		}
 	}
 	over := g.liveMap()
-	switch {
-	case at == overMap:
-		g.step(func(e *execution) string { return e.reserve(slot, at, over, size) }, "reserve r%d: %d bytes where m%d is", slot, size, over)
-	default:
-		g.step(func(e *execution) string { return e.reserve(slot, at, 0, size) }, "reserve r%d: %d bytes, %s", slot, size, placeNames[at])
+	where := placeNames[at]
+	if at == overMap {
+		where = fmt.Sprintf("where m%d is", over)
 	}
+	g.step(func(e *execution) string { return e.reserve(slot, at, over, size) }, "reserve r%d: %d bytes, %s", slot, size, where)
 	ok := (at == anywhere || at == ownPlace) && size > 0 && size < tooLarge && size%page == 0
 	if g.reservations[slot].live && at == ownPlace && g.reservations[slot].fixed {
 		ok = false

@@ -25,6 +25,8 @@ type Machine struct {
 	DIMMs       []DIMM
 	// Tables are ACPI tables that take the place of QEMU's, by their paths in the initramfs.
 	Tables map[string][]byte
+	// Facts are what the suite has to find there, as its flag -pmem.declare has them.
+	Facts []string
 	// Modules are needed beyond those that the namespaces need.
 	Modules []string
 }
@@ -107,13 +109,33 @@ func (m Machine) check() error {
 	if m.memory() > 2048 {
 		return fmt.Errorf("memory %d MiB: with more than 2048 the DIMMs aren't at 4 GiB", m.memory())
 	}
+	if m.CPUs < 0 {
+		return fmt.Errorf("%d CPUs: want one or more", m.CPUs)
+	}
 	var errs []error
+	names := map[string]bool{"tmpfs": true}
 	for i, d := range m.DIMMs {
 		if d.Size == 0 || d.Size%alignment != 0 {
 			errs = append(errs, fmt.Errorf("DIMM %d: size %d is no multiple of 2 MiB", i, d.Size))
 		}
 		if d.LabelSize >= d.Size || d.Virtio && d.LabelSize > 0 {
 			errs = append(errs, fmt.Errorf("DIMM %d of %d bytes: %d of labels", i, d.Size, d.LabelSize))
+		}
+		if d.Virtio && d.Unarmed {
+			errs = append(errs, fmt.Errorf("DIMM %d: a virtio-pmem device is never unarmed", i))
+		}
+		if d.Name == "" {
+			continue
+		}
+		if names[d.Name] || strings.ContainsAny(d.Name, "/ {}") {
+			errs = append(errs, fmt.Errorf("DIMM %d: namespace %q: want a name of its own, without slashes, spaces and braces", i, d.Name))
+		}
+		names[d.Name] = true
+		if !slices.Contains([]plan.Kind{plan.DevDax, plan.FSDax, plan.Raw, plan.BTT}, d.Kind) {
+			errs = append(errs, fmt.Errorf("namespace %s: kind %q: want devdax, fsdax, raw or btt", d.Name, d.Kind))
+		}
+		if !slices.Contains([]string{"", "ext4", "xfs"}, d.FS) || d.FS != "" && d.Kind == plan.DevDax {
+			errs = append(errs, fmt.Errorf("namespace %s: file system %q on %s: want ext4, xfs or none, which device DAX has", d.Name, d.FS, d.Kind))
 		}
 	}
 	return errors.Join(errs...)
@@ -151,7 +173,8 @@ func (m Machine) arguments(images []string) []string {
 		if d.Unarmed {
 			device += ",unarmed=on"
 		}
-		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=mem%d,mem-path=%s,size=%d,share=on", i, images[i], d.Size),
+		path := strings.ReplaceAll(images[i], ",", ",,")
+		args = append(args, "-object", fmt.Sprintf("memory-backend-file,id=mem%d,mem-path=%s,size=%d,share=on", i, path, d.Size),
 			"-device", device)
 	}
 	return args

@@ -17,20 +17,20 @@ func Machines() ([]Machine, error) {
 		return nil, err
 	}
 	return []Machine{
-		standard("adr", "max", "mem-ctrl"),
-		standard("eadr", "max", "cpu"),
+		standard("adr", "max", "mem-ctrl", "persistence-domain", "!eadr", "flush=CLWB"),
+		standard("eadr", "max", "cpu", "eadr"),
 		// Nobody says what a power failure spares.
-		standard("nodomain", "max", ""),
-		standard("noclwb", "max,-clwb", "mem-ctrl"),
-		standard("noclflushopt", "max,-clwb,-clflushopt", "mem-ctrl"),
+		standard("nodomain", "max", "", "!persistence-domain", "!eadr"),
+		standard("noclwb", "max,-clwb", "mem-ctrl", "!clwb", "flush=CLFLUSHOPT"),
+		standard("noclflushopt", "max,-clwb,-clflushopt", "mem-ctrl", "!clflushopt", "flush=CLFLUSH"),
 		{Name: "adr1G", Memory: 1024, Persistence: "mem-ctrl", DIMMs: []DIMM{
 			{Size: 4 * gib, Namespace: plan.Namespace{Name: "dax1G", Kind: plan.DevDax, Align: gib}},
 		}},
-		{Name: "virtio-pmem", Memory: 1024, DIMMs: []DIMM{
+		{Name: "virtio-pmem", Memory: 1024, Facts: []string{"kernel=6.1", "fsdax", "!mapsync", "!dimms"}, DIMMs: []DIMM{
 			{Size: 192 * mib, Virtio: true, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 		}},
 		{Name: "power-cut", Memory: 512, Persistence: "mem-ctrl", DIMMs: []DIMM{
-			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
+			{Size: 16 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
 			{Size: 64 * mib, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 			{Size: 384 * mib, Namespace: plan.Namespace{Name: "xfs-dax", Kind: plan.FSDax, FS: "xfs", Options: "dax=always"}},
 			{Size: 64 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.FSDax, FS: "ext4"}},
@@ -41,13 +41,14 @@ func Machines() ([]Machine, error) {
 	}, nil
 }
 
-// standard has a namespace of each kind that cases and questions ask for.
-func standard(name, cpu, persistence string) Machine {
+// standard has a namespace of each kind that cases and questions ask for, and the facts.
+func standard(name, cpu, persistence string, facts ...string) Machine {
 	return Machine{
 		Name: name, CPU: cpu, Memory: 1536, Persistence: persistence,
+		Facts: append([]string{"kernel=6.1", "devdax", "devdax.align=2097152", "devdax.align=4096", "fsdax", "mapsync", "pagefs"}, facts...),
 		DIMMs: []DIMM{
-			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
-			{Size: 32 * mib, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
+			{Size: 16 * mib, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}},
+			{Size: 16 * mib, Namespace: plan.Namespace{Name: "dax4K", Kind: plan.DevDax, Align: 4096}},
 			{Size: 192 * mib, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 			{Size: 384 * mib, Namespace: plan.Namespace{Name: "xfs-dax", Kind: plan.FSDax, FS: "xfs", Options: "dax=always"}},
 			{Size: 128 * mib, Namespace: plan.Namespace{Name: "ext4", Kind: plan.FSDax, FS: "ext4"}},
@@ -83,6 +84,7 @@ func ownTables() (Machine, error) {
 	})
 	return Machine{
 		Name: "tables", Memory: 1024, Persistence: "mem-ctrl", Tables: tables,
+		Facts: []string{"kernel=6.1", "devdax", "fsdax", "mapsync", "flush-hints", "clear-error", "usc"},
 		DIMMs: []DIMM{
 			{Size: size, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}}, // and the next DIMM
 			{Size: size},

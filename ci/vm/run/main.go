@@ -2,11 +2,13 @@
 //
 //	vm [flags] MACHINE:JOB,JOB... ...
 //	vm [flags] power-cut
+//	vm [flags] prepare
 //
 // The machines are those of vm.Machines. The jobs are conformance, the suite of this
 // project's libraries on real device DAX and file systems; cpu, what of it depends on the CPU's
 // flush instructions; libpmem2, the suite of the C library; survey, what the kernel answers, for
 // ci/parity; and sequences, random programs that have to end as on the emulated machine.
+// prepare gets what machines need, installing and downloading it, and boots none.
 //
 // The exit status is 0 if every job of every machine did what it should.
 package main
@@ -20,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -44,7 +47,7 @@ func main() {
 type options struct {
 	guest, suite, cSuite string
 	reports, merged      string
-	with                 []string
+	with, suiteFlags     []string
 	limit                time.Duration
 	seed, sequences      uint64
 	parallel, runs       int
@@ -61,6 +64,10 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 	f.StringVar(&o.merged, "merged", "", "write one page of all reports of conformance to this `file`")
 	f.Func("with", "a JSON `report` to be on that page too, if it is there; may be given several times", func(name string) error {
 		o.with = append(o.with, name)
+		return nil
+	})
+	f.Func("suite-flag", "a `flag` for the suites in the guest, such as -ginkgo.focus=TEXT; may be given several times", func(text string) error {
+		o.suiteFlags = append(o.suiteFlags, text)
 		return nil
 	})
 	f.DurationVar(&o.limit, "limit", 10*time.Minute, "how long a job may take")
@@ -82,8 +89,11 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 		return err
 	}
 	say("%s", lab)
-	if f.Arg(0) == "power-cut" {
+	switch f.Arg(0) {
+	case "power-cut":
 		return powerCut(ctx, lab, o, w)
+	case "prepare":
+		return nil
 	}
 	shifts, err := parse(f.Args(), jobs(o))
 	if err != nil {
@@ -202,13 +212,14 @@ func (s shift) run(ctx context.Context, lab *vm.Lab, o options, w io.Writer) err
 // merge writes one page of the reports of the shifts, and of others.
 func merge(o options, shifts []shift, w io.Writer) error {
 	var parts []report.Report
-	files := o.with
+	files := slices.Clone(o.with)
 	for _, s := range shifts {
 		for _, name := range s.names {
 			files = append(files, reportFile(o, s.machine, name))
 		}
 	}
-	for _, file := range files {
+	slices.Sort(files)
+	for _, file := range slices.Compact(files) {
 		r, err := report.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pmemlab/ci/sequences"
@@ -32,13 +33,13 @@ const (
 
 // jobs are all there are; the programs are where the options say.
 func jobs(o options) map[string]job {
-	suite := func(name, program, from string, flags ...string) job {
+	suite := func(name, program, from string, place func(vm.Machine) []string, flags ...string) job {
 		return job{
 			files: map[string]string{program: from},
 			step: func(m vm.Machine) plan.Step {
 				return plan.Step{
 					Name: name, Limit: o.limit,
-					Args: append(append([]string{program}, hardwareFlags(m)...), append(flags, "-pmem.reports=/out/"+name)...),
+					Args: append(append([]string{program}, place(m)...), append(flags, "-pmem.reports=/out/"+name)...),
 					// A slow CPU collects garbage rarely.
 					Env: []string{"GOMEMLIMIT=700MiB", "GOGC=800"},
 				}
@@ -47,10 +48,10 @@ func jobs(o options) map[string]job {
 		}
 	}
 	return map[string]job{
-		"conformance": suite("conformance", goSuite, o.suite),
-		"cpu": suite("cpu", goSuite, o.suite,
+		"conformance": suite("conformance", goSuite, o.suite, hardwareFlags, o.suiteFlags...),
+		"cpu": suite("cpu", goSuite, o.suite, hardwareFlags,
 			"-ginkgo.label-filter=pmem2_get_flush_fn || pmem2_get_persist_fn || pmem2_get_drain_fn || pmem2_get_memmove_fn || pmem2_deep_flush"),
-		"libpmem2": suite("libpmem2", cSuite, o.cSuite, "-pmem.subject=c", "-pmem.destroy-unguarded"),
+		"libpmem2": suite("libpmem2", cSuite, o.cSuite, daxFlags, append([]string{"-pmem.subject=c", "-pmem.destroy-unguarded"}, o.suiteFlags...)...),
 		"survey": {
 			step: func(m vm.Machine) plan.Step {
 				return plan.Step{Name: "survey", Limit: o.limit, Args: []string{"/init", "survey", "-machine", m.Name, "-out", "/out/survey.json.gz"}}
@@ -86,7 +87,17 @@ func hardwareFlags(m vm.Machine) []string {
 		names := strings.Join(devices, ",")
 		flags = append(flags, "-pmem.devdax="+names, "-pmem.destroy="+names, "-pmem.destroy-contents")
 	}
+	if len(m.Facts) > 0 {
+		flags = append(flags, "-pmem.declare="+strings.Join(m.Facts, ","))
+	}
 	return flags
+}
+
+// daxFlags are hardwareFlags for what is DAX alone: C is checked on files without it elsewhere.
+func daxFlags(m vm.Machine) []string {
+	return slices.DeleteFunc(hardwareFlags(m), func(flag string) bool {
+		return strings.HasPrefix(flag, "-pmem.pagefs=") || strings.HasPrefix(flag, "-pmem.declare=")
+	})
 }
 
 // takeReport puts a machine's report beside the others, under the machine's name.
