@@ -98,7 +98,7 @@ selftest: ## Check that the suite finds each of a bank of deliberately broken li
 # packages those alone whose values are shared by goroutines. To collect garbage less often
 # is faster.
 TESTS = $(filter-out pmemlab/conformance/suite,$(shell $(GO) list ./...))
-SHARED := ./ci/bench ./conformance/report ./emu ./emu/exact ./emu/fault ./emu/internal/... ./emu/trace ./pmem2 ./pmem2/platform/ledger ./pmemset
+SHARED := ./ci/bench ./emu ./emu/fault ./emu/internal/... ./pmem2 ./pmem2/platform/ledger ./pmemset
 test: ## Run all tests; those of what goroutines share under the race detector too.
 	GOGC=400 CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname -- -timeout 30m -count=1 $(TESTS)
 	CGO_ENABLED=0 $(GO) test -count=1 -tags naiveplacement -run '^TestHole' ./pmem2

@@ -324,7 +324,7 @@ func memoryNoDrain(t *T) {
 					t.mustQuietly(op.call(m, dst, content[:n], pmem2.MemNoDrain|hint), "%s at %v", call, g)
 					got := tr.take()
 					checkMemoryFlags(t, g, got, dst, pmem2.MemNoDrain|hint, op)
-					t.Check(got[len(got)-1].Kind != evFence, "%s at %v ends with a fence: %v", call, g, got)
+					t.Check(t.unseen() || got[len(got)-1].Kind != evFence, "%s at %v ends with a fence: %v", call, g, got)
 					t.mustQuietly(m.Drain(), "Drain()")
 					checkEvents(t, tr.take(), "Drain()", evFence)
 					t.mustQuietly(op.call(m, dst, content[:n], hint), "%s(%d bytes, %s) at %v", op.method, n, flagsName(hint), g)

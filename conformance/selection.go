@@ -55,16 +55,21 @@ func Select(cases []Case, want func(Row) bool) Selection {
 // Count, from 1 on. The zero value is the whole run.
 type Shard struct{ Index, Count int }
 
-// ParseShard reads "2/3", the second of three; "" is the whole.
+// ParseShard reads "2/3", the second of three; "1+1/3" is the same for who counts from 0,
+// as the indexes of a Kubernetes Job do; "" is the whole.
 func ParseShard(text string) (Shard, error) {
 	if text == "" {
 		return Shard{}, nil
 	}
 	index, count, ok := strings.Cut(text, "/")
+	index, fromZero := strings.CutSuffix(index, "+1")
 	i, err1 := strconv.Atoi(index)
 	n, err2 := strconv.Atoi(count)
+	if fromZero {
+		i++
+	}
 	if !ok || err1 != nil || err2 != nil || i < 1 || n < i {
-		return Shard{}, fmt.Errorf("shard %q: want i/n with 1 ≤ i ≤ n, as in 2/3", text)
+		return Shard{}, fmt.Errorf("shard %q: want i/n with 1 ≤ i ≤ n, as in 2/3, or 1+1/3", text)
 	}
 	return Shard{i, n}, nil
 }

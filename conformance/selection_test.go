@@ -72,6 +72,8 @@ func TestParseShard(t *testing.T) {
 		ok   bool
 	}{
 		{"", Shard{}, true}, {"1/1", Shard{1, 1}, true}, {"2/3", Shard{2, 3}, true}, {"3/3", Shard{3, 3}, true},
+		{"0+1/3", Shard{1, 3}, true}, {"2+1/3", Shard{3, 3}, true}, {"3+1/3", Shard{}, false}, {"-1+1/3", Shard{}, false},
+		{"+1/3", Shard{}, false}, {"1+2/3", Shard{}, false}, {"1+1+1/3", Shard{}, false}, {"9223372036854775807+1/3", Shard{}, false},
 		{"0/3", Shard{}, false}, {"4/3", Shard{}, false}, {"1/0", Shard{}, false}, {"-1/-1", Shard{}, false},
 		{"1", Shard{}, false}, {"/", Shard{}, false}, {"a/b", Shard{}, false}, {"1/2/3", Shard{}, false}, {"1/99999999999999999999", Shard{}, false},
 	} {
@@ -79,8 +81,8 @@ func TestParseShard(t *testing.T) {
 		if got != row.want || (err == nil) != row.ok {
 			t.Errorf("ParseShard(%q) = %v, %v, want %v, an error: %t", row.text, got, err, row.want, !row.ok)
 		}
-		if err == nil && got.String() != row.text {
-			t.Errorf("%v is written %q, want %q", got, got.String(), row.text)
+		if again, err := ParseShard(got.String()); again != got || err != nil {
+			t.Errorf("%v is written %q, which is read as %v, %v", got, got.String(), again, err)
 		}
 	}
 }

@@ -190,6 +190,11 @@ func (c concurrentCase) run(t *testing.T, d time.Duration) {
 	t.Logf("%d parts mapped, %d removals, %d refusals", r.mapped.Load(), r.removed.Load(), r.failures.Load())
 }
 
+// goesOn says whether there is more to do: for a time, and until something was done.
+func (r *concurrentRun) goesOn() bool {
+	return !r.Failed() && (time.Now().Before(r.end) || r.mapped.Load() < concurrentGoroutines)
+}
+
 // mapForeign maps something into the reservation and deletes it, as the program may.
 func (r *concurrentRun) mapForeign(reservation *pmem2.VMReservation) {
 	f, err := r.fs.Create("foreign", concurrentPage)
@@ -200,7 +205,7 @@ func (r *concurrentRun) mapForeign(reservation *pmem2.VMReservation) {
 	defer f.Close()
 	src := modelMust(pmem2.SourceFromFD(f.FD(), pmem2.On(r.Ledger)))
 	g := rand.New(rand.NewPCG(3, 3))
-	for time.Now().Before(r.end) && !r.Failed() {
+	for r.goesOn() {
 		cfg := pmem2.NewConfig()
 		modelMustDo(errors.Join(cfg.SetRequiredStoreGranularity(pmem2.GranularityPage), cfg.SetLength(concurrentPage),
 			cfg.SetVMReservation(reservation, g.Uint64N(concurrentGoroutines)*concurrentPage)))
@@ -259,7 +264,7 @@ func (w *concurrentWorker) ok(what string, err error, allowed ...pmemset.Code) b
 }
 
 func (w *concurrentWorker) work() {
-	for time.Now().Before(w.end) && !w.Failed() {
+	for w.goesOn() {
 		if w.coalescing && w.IntN(4) == 0 {
 			w.ok("coalescing", w.set.SetContiguousPartCoalescing(pmemset.Coalescing(w.IntN(3))))
 		}

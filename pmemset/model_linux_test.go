@@ -22,7 +22,7 @@ import (
 
 var (
 	modelSeed      = flag.Uint64("model.seed", 1, "`seed` of TestModel's first sequence; the next one has the next number")
-	modelSequences = flag.Uint64("model.sequences", 20_000, "`number` of TestModel's sequences")
+	modelSequences = flag.Uint64("model.sequences", 4_000, "`number` of TestModel's sequences")
 )
 
 // TestModel carries out random sequences of operations on sets and on a model of them,

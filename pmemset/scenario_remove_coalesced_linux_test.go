@@ -278,10 +278,14 @@ func (s *scene) cuts25(offset uintptr, want ...string) {
 // of up to five, with ranges that begin and end at the first and at the last byte.
 func TestEveryRunOfParts(t *testing.T) {
 	const size = 64 * sceneK
+	parts := 5
+	if testing.Short() {
+		parts = 3
+	}
 	sceneEach(t, "all", func(s *scene) {
 		r := s.reservation(sceneM)
 		src := s.file()
-		for n := 1; n <= 5; n++ {
+		for n := 1; n <= parts; n++ {
 			for i := range n {
 				for j := i + 1; j <= n; j++ {
 					for _, edges := range [][2]int{{0, 0}, {0, 1}, {1, 0}, {1, 1}} {

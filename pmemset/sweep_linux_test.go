@@ -297,6 +297,9 @@ func (op sweepOperation) plainRun(t *testing.T, lab *sweepLab) *sweepRun {
 // give, and holds what comes of it against sweepTable. Then it fails, with the first, each
 // call that comes of the failure.
 func TestSweep(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tens of thousands of runs, one after another")
+	}
 	table := parseSweepTable(t, sweepTable)
 	cells, pairs := 0, 0
 	for _, op := range sweepOperations() {

@@ -77,7 +77,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	f.Var(&o.Require, "pmem.require", "fail if one of these `capabilities` is lacking: devdax,mapsync")
 	f.Var(&o.Declare, "pmem.declare", "fail unless these `facts` are so: mapsync,!eadr,devdax.align=2097152")
 	f.StringVar(&o.Procs, "pmem.procs", "1", "run in this `number` of processes at the same time; auto is one for each CPU")
-	f.StringVar(&o.ShardText, "pmem.shard", "", "run only this `part` of the whole: 2/3 is the second of three; -pmem.merge puts them together")
+	f.StringVar(&o.ShardText, "pmem.shard", "", "run only this `part` of the whole: 2/3 is the second of three, 1+1/3 too; -pmem.merge puts them together")
 	f.BoolVar(&o.List, "pmem.list", false, "list the rows of the contract, what each needs and which cases check it")
 	f.BoolVar(&o.Doctor, "pmem.doctor", false, "tell what this machine and the targets offer, and what would be not supported")
 	f.BoolVar(&o.Merge, "pmem.merge", false, "make one report of the JSON reports in the arguments")

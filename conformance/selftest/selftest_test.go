@@ -3,6 +3,7 @@ package selftest
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,14 +135,27 @@ type full struct{}
 func (full) Write([]byte) (int, error) { return 0, errors.New("full") }
 
 // TestHealthyBehindWrappers: what stands before the objects of the library changes
-// nothing, in any row.
+// nothing, in any row. TestBank says so of the rows of the bank.
 func TestHealthyBehindWrappers(t *testing.T) {
 	needsEmulated(t)
 	if testing.Short() {
-		t.Skip("runs every case")
+		t.Skip("runs most cases")
 	}
-	run := conformance.Check(Healthy(), conformance.Emulated(), conformance.Cases(), nil)
+	inBank := map[string]bool{}
+	for _, b := range Bank() {
+		inBank[b.Row] = true
+	}
+	others := slices.DeleteFunc(conformance.Cases(), func(c conformance.Case) bool {
+		return !slices.ContainsFunc(c.Rows, func(id string) bool { return !inBank[id] })
+	})
+	if len(others) == 0 {
+		t.Error("no case is left")
+	}
+	run := conformance.Check(Healthy(), conformance.Emulated(), others, nil)
 	for _, r := range run.Rows {
+		if inBank[r.ID] && len(r.Cases) == 0 {
+			continue
+		}
 		if r.Status != report.Pass && r.Status != report.NotApplicable {
 			t.Errorf("%s: %s (%s)", r.ID, r.Status, r.Reason)
 		}
