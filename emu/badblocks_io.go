@@ -19,6 +19,10 @@ func (m *Machine) readMedia(o *object, fd int, p []byte, off int64) (int, error)
 	at := uint64(off)
 	want := pagesOf(at, uint64(len(p)))
 	flags, err := m.host.GetFL(fd)
+	if err == nil && off >= 0 && len(p) > 0 && canRead(flags) && flags&platform.OPath == 0 &&
+		o.class == classRegular && o.fs.cfg.DAX && off >= o.fs.maxFile() {
+		return 0, syscall.EINVAL // ext4 has no blocks there to ask for
+	}
 	if err != nil || off < 0 || len(p) == 0 || !canRead(flags) || flags&platform.OPath != 0 ||
 		want.end < want.start || !o.hasBad(want.start, want.end-want.start) {
 		return m.host.Pread(fd, p, off)

@@ -3,8 +3,10 @@ package emu
 import (
 	"bufio"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"pmemlab/pmem2/platform"
@@ -203,8 +205,8 @@ func hostMaps() ([]hostMap, error) {
 	var maps []hostMap
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		var h hostMap
-		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s %x", &h.start, &h.end, &h.perms, &h.off); err != nil || len(h.perms) < 4 {
+		h, ok := parseHostMap(lines.Text())
+		if !ok {
 			continue
 		}
 		for i, bit := range [3]int{platform.ProtRead, platform.ProtWrite, platform.ProtExec} {
@@ -218,6 +220,24 @@ func hostMaps() ([]hostMap, error) {
 		return nil, errnoOf(err)
 	}
 	return maps, nil
+}
+
+// parseHostMap reads all of "7f00-7f01 rw-s 00001000 …" but the protection, without
+// fmt.Sscanf, which takes longer than the kernel takes to write it.
+func parseHostMap(line string) (h hostMap, ok bool) {
+	addresses, rest, _ := strings.Cut(line, " ")
+	start, end, _ := strings.Cut(addresses, "-")
+	perms, rest, _ := strings.Cut(rest, " ")
+	off, _, _ := strings.Cut(rest, " ")
+	h.perms = perms
+	var errs [3]error
+	for i, field := range [3]struct {
+		text string
+		to   *uint64
+	}{{start, &h.start}, {end, &h.end}, {off, &h.off}} {
+		*field.to, errs[i] = strconv.ParseUint(field.text, 16, 64)
+	}
+	return h, errors.Join(errs[:]...) == nil && len(perms) >= 4
 }
 
 // within is the parts of the mappings that are in the addresses x.

@@ -61,7 +61,11 @@ type badModel struct {
 // TestBadBlockModel does at random what maps, moves, spoils, heals and cuts, and compares
 // every page of memory with a model after each step: whether it faults, and its bytes.
 func TestBadBlockModel(t *testing.T) {
-	for seed := range uint64(3) {
+	seeds := uint64(3)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) { badBlockModel(t, seed) })
 	}
 }

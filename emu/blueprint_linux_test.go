@@ -175,8 +175,8 @@ var zoo = []struct {
 		f, err := fs.Create("gone", 1<<20)
 		must(t, err, m.Fallocate(f.FD(), 0, 0, 1<<20), f.Close(), fs.Remove("gone"))
 		must(t, fs.Mkdir("gone"), fs.Remove("gone"))
-		g, err := fs.Create("large", 1<<50)
-		must(t, err, errOf(m.Pwrite(g.FD(), []byte{1}, 1<<49)), g.Close())
+		g, err := fs.Create("large", 1<<43)
+		must(t, err, errOf(m.Pwrite(g.FD(), []byte{1}, 1<<42)), g.Close())
 		// What is open without a name.
 		f, err = fs.Create("unlinked", 4096)
 		must(t, err, fs.Remove("unlinked"))

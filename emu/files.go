@@ -103,7 +103,7 @@ func (m *Machine) Pread(fd int, p []byte, off int64) (int, error) {
 		defer m.mu.Unlock()
 		return m.readMedia(o, fd, p, off)
 	}
-	if err := m.checkIO(o, fd, off, canRead); err != nil {
+	if err := m.checkIO(o, fd, len(p), off, canRead); err != nil {
 		return 0, err
 	}
 	switch o.class {
@@ -113,9 +113,11 @@ func (m *Machine) Pread(fd int, p []byte, off int64) (int, error) {
 		clear(p)
 		return len(p), nil
 	case classNull:
-		return 0, nil
+		if o.isNull() {
+			return 0, nil
+		}
 	}
-	return 0, syscall.EINVAL // device DAX has no read
+	return 0, syscall.EINVAL // device DAX has no read, /dev/nmemN neither
 }
 
 // Pwrite is pwrite(2). ENOSPC: the file system has no room for it. EFAULT and EIO: there
@@ -128,7 +130,7 @@ func (m *Machine) Pwrite(fd int, p []byte, off int64) (int, error) {
 	if through {
 		return m.host.Pwrite(fd, p, off)
 	}
-	if err := m.checkIO(o, fd, off, canWrite); err != nil {
+	if err := m.checkIO(o, fd, len(p), off, canWrite); err != nil {
 		return 0, err
 	}
 	switch o.class {
@@ -142,13 +144,18 @@ func (m *Machine) Pwrite(fd int, p []byte, off int64) (int, error) {
 		defer m.mu.Unlock()
 		return m.writeSeen(o, fd, p[:min(uint64(len(p)), o.size-min(o.size, uint64(off)))], off, uint64(off))
 	case classZero, classNull:
-		return len(p), nil
+		if o.class == classZero || o.isNull() {
+			return len(p), nil
+		}
 	}
-	return 0, syscall.EINVAL // device DAX has no write
+	return 0, syscall.EINVAL // device DAX has no write, /dev/nmemN neither
 }
 
+// isNull tells /dev/null from the other character devices that can't be mapped.
+func (o *object) isNull() bool { return o.rdev == platform.Mkdev(1, 3) }
+
 // checkIO is what the kernel looks at before it asks the object.
-func (m *Machine) checkIO(o *object, fd int, off int64, allowed func(openFlags int) bool) error {
+func (m *Machine) checkIO(o *object, fd, n int, off int64, allowed func(openFlags int) bool) error {
 	flags, err := m.host.GetFL(fd)
 	switch {
 	case err != nil:
@@ -161,6 +168,8 @@ func (m *Machine) checkIO(o *object, fd int, off int64, allowed func(openFlags i
 		return syscall.ESPIPE
 	case !allowed(flags):
 		return syscall.EBADF
+	case o.class != classRegular && o.class != classBlock && off > maxFileOffset-int64(n):
+		return syscall.EINVAL
 	}
 	return nil
 }
@@ -183,6 +192,12 @@ func (m *Machine) writeFile(o *object, fd int, p []byte, off int64) (int, error)
 				return 0, err
 			}
 			at = uint64(st.Size)
+		}
+		if n, limit := uint64(len(p)), uint64(o.fs.maxFile()); at <= maxFileOffset-n && limit < maxFileOffset {
+			if at >= limit {
+				return 0, syscall.EFBIG
+			}
+			p = p[:min(n, limit-at)]
 		}
 		if n := uint64(len(p)); at <= maxFileOffset-n {
 			if err := m.makeRoom(o, pagesOf(at, n)); err != nil {
@@ -226,6 +241,9 @@ func (m *Machine) makeRoom(o *object, pages extent) error {
 
 // Ftruncate is ftruncate(2). A file grows by a hole, which takes no room.
 func (m *Machine) Ftruncate(fd int, size int64) error {
+	if size < 0 { // before the kernel looks at the descriptor
+		return syscall.EINVAL
+	}
 	o, through, err := m.lookup(fd)
 	if err != nil {
 		return err
@@ -236,7 +254,7 @@ func (m *Machine) Ftruncate(fd int, size int64) error {
 		return err
 	case flags&platform.OPath != 0:
 		return syscall.EBADF
-	case size < 0 || through || o.class != classRegular || !canWrite(flags):
+	case through || o.class != classRegular || !canWrite(flags):
 		return syscall.EINVAL
 	}
 	m.mu.Lock()
@@ -249,6 +267,9 @@ func (m *Machine) Ftruncate(fd int, size int64) error {
 
 // resize sets the size of the file o by its descriptor fd. mu must be held.
 func (m *Machine) resize(o *object, fd int, size int64) error {
+	if size > o.fs.maxFile() {
+		return syscall.EFBIG
+	}
 	o.fs.journal().changes(o)
 	if err := m.host.Ftruncate(fd, size); err != nil {
 		return err
@@ -283,11 +304,11 @@ func (m *Machine) Fallocate(fd int, mode uint32, off, length int64) error {
 		return syscall.EOPNOTSUPP
 	case !canWrite(flags):
 		return syscall.EBADF
-	case o.immutable, o.appendOnly && mode != platform.FallocKeepSize:
+	case o.immutable, o.appendOnly && mode&^platform.FallocKeepSize != 0:
 		return syscall.EPERM
 	case o.class != classRegular && o.class != classBlock:
 		return syscall.ENODEV
-	case off > maxFileOffset-length:
+	case off > maxFileOffset-length, o.class == classRegular && off+length > o.fs.maxFile():
 		return syscall.EFBIG
 	case o.class == classBlock && mode != punch:
 		return syscall.EOPNOTSUPP

@@ -112,7 +112,7 @@ func (m *Machine) AddFS(cfg FS) *FileSystem {
 		fs.block.path = fmt.Sprintf("/dev/pmem%d", r.number)
 		fs.block.sysfs = fmt.Sprintf("dev/block/%d:%d", blockMajor, minor)
 		fs.block.region = r
-		node := &object{class: classBlock, holds: fs, region: r, size: cfg.Size, mode: platform.SIFBLK | 0o660, rdev: fs.dev}
+		node := &object{class: classBlock, holds: fs, region: r, size: cfg.Size, mode: platform.SIFBLK | 0o600, rdev: fs.dev}
 		if fs.err = m.addNode(fs.block.path, node, cfg.Size); fs.err != nil {
 			fs.block.err = fs.err
 			return fs
@@ -346,6 +346,14 @@ func (fs *FileSystem) reserve(n uint64) error {
 		return syscall.ENOSPC
 	}
 	return nil
+}
+
+// maxFile is the largest size of a file in bytes.
+func (fs *FileSystem) maxFile() int64 {
+	if fs.cfg.Type == Ext4 {
+		return maxFileExt4
+	}
+	return maxFileOffset
 }
 
 // onBlocks: the file system knows MAP_SYNC and extents.

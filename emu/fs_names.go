@@ -98,15 +98,30 @@ func (m *Machine) Open(p string, flags int, mode uint32) (int, error) {
 		return fs.open(name, flags, mode)
 	}
 	o := m.node(path.Clean(p))
+	slash := strings.HasSuffix(p, "/")
 	switch {
+	case o == nil && m.belowNode(p):
+		return -1, syscall.ENOTDIR
 	case o == nil:
 		return -1, syscall.ENOENT
+	case slash && flags&platform.OPath == 0 && flags&platform.OCreat != 0:
+		return -1, syscall.EISDIR
 	case flags&platform.OPath == 0 && flags&platform.OCreat != 0 && flags&platform.OExcl != 0:
 		return -1, syscall.EEXIST
-	case flags&platform.ODirectory != 0 || strings.HasSuffix(p, "/"):
+	case flags&platform.ODirectory != 0 || slash:
 		return -1, syscall.ENOTDIR
 	}
 	return m.openObject(o, flags)
+}
+
+// belowNode says whether the path p leads through a device node. mu must be held.
+func (m *Machine) belowNode(p string) bool {
+	for p = path.Dir(path.Clean(p)); len(p) > 1; p = path.Dir(p) {
+		if m.node(p) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // maxPath is how many bytes a path can have.
@@ -171,7 +186,7 @@ func (fs *FileSystem) open(name string, flags int, mode uint32) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	write := canWrite(flags)
+	write := flags&platform.OAccmode != platform.ORdonly // the mode 3 asks for both and gives none
 	switch {
 	case create && flags&platform.OExcl != 0:
 		return -1, syscall.EEXIST

@@ -102,7 +102,7 @@ func TestLitmus(t *testing.T) {
 
 // check runs the row on m, whose states are to be want.
 func (l litmus) check(t *testing.T, m litmusMachine, r *rig, want string, first bool) {
-	if m.again && !l.quick() {
+	if (m.again || testing.Short() && raceEnabled) && !l.quick() {
 		return
 	}
 	// The ends of a non-temporal copy are flushed, too.

@@ -13,7 +13,7 @@ import (
 var (
 	litmusSeed     = flag.Uint64("litmus.seed", 20261122, "seed of the random programs of TestLitmusReference")
 	litmusProgram  = flag.Int("litmus.program", -1, "the only one of them to run")
-	litmusPrograms = flag.Int("litmus.programs", 0, "how many of them for each kind of machine; 0: 5000, or 200 with -short or -race")
+	litmusPrograms = flag.Int("litmus.programs", 0, "how many of them for each kind of machine; 0: 2000, or 200 with -short or -race")
 )
 
 // maxRandomImages bounds the images of a random program; those with more don't count as one.
@@ -85,7 +85,7 @@ func randomBytes(rng *rand.Rand, n uint64) []byte {
 func TestLitmusReference(t *testing.T) {
 	programs := *litmusPrograms
 	if programs == 0 {
-		if programs = 5000; testing.Short() || raceEnabled {
+		if programs = 2000; testing.Short() || raceEnabled {
 			programs = 200
 		}
 	}

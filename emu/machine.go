@@ -162,6 +162,10 @@ func (m *Machine) SetEADR(on bool) {
 		if _, err := m.sysfs.read(r.dir + "/persistence_domain"); err == nil {
 			m.sysfs.populate(r.dir, "persistence_domain 0444 "+m.domain())
 		}
+		disk := fmt.Sprintf("class/block/pmem%d/dax/write_cache", r.number)
+		if _, err := m.sysfs.read(disk); err == nil {
+			_ = m.sysfs.write(disk, fmt.Sprint(digit(m.cachesWrites(r))))
+		}
 	}
 }
 

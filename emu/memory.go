@@ -18,7 +18,8 @@ type mapping struct {
 	// noreserve: with MAP_NORESERVE, which keeps neighbours apart.
 	noreserve bool
 	// lost: of device DAX, mapped past the end of the memfd. See settle.
-	lost bool
+	lost  bool
+	flags vmFlags
 }
 
 // advance is the mapping of what begins n bytes into the range.
@@ -138,7 +139,10 @@ func (o *object) mmapObject() mmapObject {
 
 // mapObject does what the rules allow. mu must be held.
 func (m *Machine) mapObject(place *placement, o *object, c mmapCall, fd int) (uintptr, error) {
-	mp := mapping{obj: o, off: uint64(c.off), prot: c.prot, noreserve: c.flags&platform.MapNoreserve != 0}
+	mp := mapping{
+		obj: o, off: uint64(c.off), prot: c.prot, noreserve: c.flags&platform.MapNoreserve != 0,
+		flags: madeFlags(o, c),
+	}
 	hostFlags := platform.MapShared
 	if c.flags&platform.MapType == platform.MapPrivate {
 		hostFlags = platform.MapPrivate
@@ -495,7 +499,8 @@ func (m *Machine) Msync(addr uintptr, length uint64, flags int) error {
 	if flags&platform.MsSync != 0 {
 		m.mu.Lock()
 		for e := range m.maps.Overlapping(addr, roundUp(length, pageSize)) {
-			if e.Value.obj != nil && e.Value.obj.class == classDevDax {
+			// What can't be written to the kernel has nothing to sync of.
+			if e.Value.obj != nil && e.Value.obj.class == classDevDax && e.Value.flags&vmReadOnly == 0 {
 				m.mu.Unlock()
 				return syscall.EINVAL
 			}

@@ -62,3 +62,28 @@ func changeTime(fd int) (at int64, data uint64, err error) {
 // recent says whether something could change after this time that gets the same one: before
 // Linux 6.13 files know the time of the last tick, which is up to 10 ms.
 func recent(at int64) bool { return time.Since(time.Unix(0, at)) < 20*time.Millisecond }
+
+// The host's calls that platform leaves out.
+
+func hostSeek(fd int, off int64, whence int) (int64, error) { return unix.Seek(fd, off, whence) }
+
+func hostFlock(fd, how int) error { return unix.Flock(fd, how) }
+
+func hostLockOFD(fd int, kind int16) error {
+	return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind})
+}
+
+func hostMprotect(addr uintptr, n uint64, prot int) error {
+	return errnoOrNil(unix.Syscall(unix.SYS_MPROTECT, addr, uintptr(n), uintptr(prot)))
+}
+
+func hostMadvise(addr uintptr, n uint64, advice int) error {
+	return errnoOrNil(unix.Syscall(unix.SYS_MADVISE, addr, uintptr(n), uintptr(advice)))
+}
+
+func errnoOrNil(_, _ uintptr, errno syscall.Errno) error {
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

@@ -22,3 +22,13 @@ func hasSwap() bool { return false }
 func changeTime(int) (int64, uint64, error) { return 0, 0, syscall.ENOSYS }
 
 func recent(int64) bool { return false }
+
+func hostSeek(int, int64, int) (int64, error) { return 0, errNotSupported }
+
+func hostFlock(int, int) error { return errNotSupported }
+
+func hostLockOFD(int, int16) error { return errNotSupported }
+
+func hostMprotect(uintptr, uint64, int) error { return errNotSupported }
+
+func hostMadvise(uintptr, uint64, int) error { return errNotSupported }

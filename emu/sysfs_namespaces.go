@@ -120,6 +120,12 @@ const pfnSeed = `
 	resource 0400 !ENXIO
 	supported_alignments 0444 "4096 2097152 1073741824 \n"`
 
+// cachesWrites says whether the CPU caches of the region's memory have to be flushed, as far
+// as the kernel was told. mu must be held.
+func (m *Machine) cachesWrites(r *region) bool {
+	return !m.eadr || r.nmems == nil || m.cfg.NoPersistenceDomain
+}
+
 // populatePmem makes the namespace of a block device, the nd device and the block
 // device on it.
 func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
@@ -136,23 +142,28 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 		badblocks 0644 ""
 		bdi -> %[9]svirtual/bdi/%[2]d:%[3]d
 		capability 0444 0
-		dax/write_cache 0644 1
+		dax/write_cache 0644 %[10]d
 		dev 0444 %[2]d:%[3]d
 		device -> ../../../%[4]s
 		discard_alignment 0444 0
 		diskseq 0444 %[5]d
+		events 0444 ""
+		events_async 0444 ""
+		events_poll_msecs 0644 -1
 		ext_range 0444 256
 		hidden 0444 0
 		holders
+		inflight 0444 "       0        0\n"
 		power
 		range 0444 0
 		removable 0444 0
 		ro 0444 %[8]d
 		size 0444 %[6]d
 		slaves
+		stat 0444 "       0        0        0        0        0        0        0        0        0        0        0        0        0        0        0        0        0\n"
 		subsystem -> %[1]sclass/block
 		uevent 0644 "MAJOR=%[2]d\nMINOR=%[3]d\nDEVNAME=%[7]s\nDEVTYPE=disk\nDISKSEQ=%[5]d\n"`,
-		up(dir), blockMajor, minor, nd, minor+1, cfg.Size/512, disk, digit(r.readOnly), up(dir)[len("../"):]))
+		up(dir), blockMajor, minor, nd, minor+1, cfg.Size/512, disk, digit(r.readOnly), up(dir)[len("../"):], digit(m.cachesWrites(r))))
 	s.populate(dir+"/queue", fmt.Sprintf("fua 0444 %d", digit(r.flushHints))+`
 		add_random 0644 0
 		chunk_sectors 0444 0
@@ -164,9 +175,11 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 		dma_alignment 0444 511
 		hw_sector_size 0444 512
 		io_poll 0644 0
+		io_poll_delay 0644 0
 		iostats 0644 0
 		logical_block_size 0444 512
 		max_discard_segments 0444 1
+		max_integrity_segments 0444 0
 		max_hw_sectors_kb 0444 2147483647
 		max_sectors_kb 0644 1280
 		max_segment_size 0444 65536
@@ -182,10 +195,13 @@ func (m *Machine) populatePmem(r *region, minor int, cfg FS) {
 		rq_affinity 0644 0
 		scheduler 0644 none
 		stable_writes 0644 0
+		virt_boundary_mask 0444 0
 		wbt_lat_usec 0644 !EINVAL
 		write_cache 0644 "write back\n"
 		write_same_max_bytes 0444 0
 		write_zeroes_max_bytes 0444 0
+		zone_append_max_bytes 0444 0
+		zone_write_granularity 0444 0
 		zoned 0444 none`)
 	s.populate(fmt.Sprintf("devices/virtual/bdi/%d:%d", blockMajor, minor), "read_ahead_kb 0644 128")
 	s.populate("class/block", disk+" -> ../../"+dir)

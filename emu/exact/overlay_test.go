@@ -55,7 +55,7 @@ func overlaid(t *testing.T, args ...string) *exec.Cmd {
 
 // TestWithOverlay runs the other tests and the benchmarks of this package with the overlay.
 func TestWithOverlay(t *testing.T) {
-	out, err := overlaid(t, "test", "-count=1", "-v", "-bench=.", "-benchtime=1000000x", ".").CombinedOutput()
+	out, err := overlaid(t, "test", "-vet=off", "-count=1", "-v", "-bench=.", "-benchtime=1000000x", ".").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
@@ -71,7 +71,7 @@ func TestWithOverlay(t *testing.T) {
 
 // TestStandardLibrary: the patched runtime does what the real one does.
 func TestStandardLibrary(t *testing.T) {
-	out, err := overlaid(t, "test", "-short", "sync", "sync/atomic", "encoding/json", "sort").CombinedOutput()
+	out, err := overlaid(t, "test", "-vet=off", "-short", "sync", "sync/atomic", "encoding/json", "sort").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
