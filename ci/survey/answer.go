@@ -47,6 +47,8 @@ type Header struct {
 	Kernel string `json:"kernel"`
 	// Places are what it had to be surveyed.
 	Places []plan.Place `json:"places"`
+	// Spoiled says that media were made bad for it.
+	Spoiled bool `json:"spoiled,omitempty"`
 	// Seconds is how long the survey took.
 	Seconds float64 `json:"seconds"`
 }

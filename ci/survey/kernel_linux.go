@@ -2,8 +2,8 @@ package survey
 
 import (
 	"bufio"
-	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -80,9 +80,11 @@ func (*host) VMFlags(addr uintptr) (string, error) {
 	here := false
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		line := lines.Text()
-		var from, to uintptr
-		if n, _ := fmt.Sscanf(line, "%x-%x ", &from, &to); n == 2 {
-			here = from <= addr && addr < to
+		if first, _, _ := strings.Cut(line, " "); !strings.HasSuffix(first, ":") { // the mapping's own line
+			from, to, _ := strings.Cut(first, "-")
+			low, err := strconv.ParseUint(from, 16, 64)
+			high, highErr := strconv.ParseUint(to, 16, 64)
+			here = err == nil && highErr == nil && low <= uint64(addr) && uint64(addr) < high
 		}
 		if flags, ok := strings.CutPrefix(line, "VmFlags:"); here && ok {
 			return strings.TrimSpace(flags), nil
