@@ -34,7 +34,7 @@ conformance-libpmem2: conformance-binary-libpmem2 ## Check the C library libpmem
 	@./bin/pmemlab-conformance-libpmem2 -pmem.subject=c -pmem.target=files -pmem.procs=auto -pmem.reports=reports/libpmem2 \
 	  -pmem.divergences=reports/libpmem2-divergences.md $(CONFORMANCE)
 
-# VM holds more flags: make conformance-vm VM='-parallel 2'; bin/vm -help prints them.
+# VM holds more flags: make conformance-vm VM='-parallel 1'; bin/vm -help prints them.
 .PHONY: vm-programs
 vm-programs: conformance-binary
 	@CGO_ENABLED=0 $(GO) build -ldflags '-s -w' -o bin/vm-guest ./ci/vm/guest
@@ -52,7 +52,7 @@ BESIDE := -with reports/emulated/conformance.json -with reports/vm-adr-libpmem2.
 conformance-vm: vm-programs ## Check the same on a real kernel, in virtual machines with ADR and eADR NVDIMMs; write reports/vm.html.
 	@test reports/emulated/conformance.json -nt bin/pmemlab-conformance || \
 	  ./bin/pmemlab-conformance -pmem.target=emulated -pmem.procs=auto -pmem.reports=reports/emulated
-	@./bin/vm -merged reports/vm.html $(BESIDE) $(VM) adr:conformance eadr:conformance
+	@./bin/vm -parallel 2 -merged reports/vm.html $(BESIDE) $(VM) adr:conformance eadr:conformance
 
 .PHONY: conformance-vm-libpmem2
 conformance-vm-libpmem2: vm-programs conformance-binary-libpmem2 ## Check the C library on the same device DAX and file systems, and tell where it differs.
@@ -62,13 +62,13 @@ SURVEYED := adr1G:survey eadr:survey nodomain:survey virtio-pmem:survey badblock
 
 .PHONY: parity
 parity: vm-programs ## Ask a real kernel and the emulated machine the same questions, and run the same programs on both.
-	@./bin/vm $(VM) adr:survey,sequences $(SURVEYED)
+	@./bin/vm -parallel 2 $(VM) adr:survey,sequences $(SURVEYED)
 	@./bin/parity reports/vm/*/survey.json.gz
 
 # What continuous integration does of both, in one boot less.
 .PHONY: ci-vm
 ci-vm: vm-programs
-	@./bin/vm $(VM) adr:conformance,survey,sequences $(SURVEYED)
+	@./bin/vm -parallel 2 $(VM) adr:conformance,survey,sequences $(SURVEYED:survey=survey-hardware)
 	@./bin/parity reports/vm/*/survey.json.gz
 
 .PHONY: power-cut

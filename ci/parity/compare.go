@@ -217,7 +217,7 @@ func Compare(reports []*survey.Report, wrap func(survey.Kernel) survey.Kernel) (
 		return nil, err
 	}
 	for _, r := range reports {
-		answers, err := surveyEmulated(r.Header, wrap)
+		answers, err := surveyEmulated(r.Header, wrap, r.Only...)
 		if err != nil {
 			return nil, fmt.Errorf("parity: the emulated twin of %s: %w", r.Machine, err)
 		}

@@ -47,6 +47,8 @@ type Header struct {
 	Kernel string `json:"kernel"`
 	// Places are what it had to be surveyed.
 	Places []plan.Place `json:"places"`
+	// Only are the families that were asked; none is all of them.
+	Only []string `json:"only,omitempty"`
 	// Spoiled says that media were made bad for it.
 	Spoiled bool `json:"spoiled,omitempty"`
 	// Seconds is how long the survey took.

@@ -58,7 +58,7 @@ func surveyHost(args []string, w io.Writer) error {
 	answers, err := run(k, places, only, func(family string, n int, took time.Duration) {
 		_, _ = fmt.Fprintf(w, "%-11s %6d answers in %.1f s\n", family, n, took.Seconds())
 	})
-	report := Report{Header: Header{Machine: *machine, Kernel: kernelVersion(), Places: places, Spoiled: *spoil, Seconds: time.Since(start).Seconds()}, Answers: answers}
+	report := Report{Header: Header{Machine: *machine, Kernel: kernelVersion(), Places: places, Only: only, Spoiled: *spoil, Seconds: time.Since(start).Seconds()}, Answers: answers}
 	err = errors.Join(err, report.WriteFile(*out))
 	_, printErr := fmt.Fprintf(w, "survey %s: %d answers in %.1f s\n", *machine, len(answers), report.Seconds)
 	return errors.Join(err, printErr)

@@ -42,10 +42,27 @@ type Boot struct {
 	Watch func(data string, cut func(), done <-chan struct{})
 }
 
+// kernelArguments have the kernel print to the first serial line and end, not wait, when it
+// panics; the second line leaves out what takes an emulated CPU much time and no answer
+// depends on: protection from other users of the CPU, and the zeroing of memory that is
+// handed out inside the kernel.
+const kernelArguments = "console=ttyS0 panic=-1 nokaslr quiet " +
+	"mitigations=off init_on_alloc=0 tsc=reliable nowatchdog audit=0"
+
 // check says what can't be.
 func (b Boot) check() error {
 	if b.Limit <= 0 {
 		return fmt.Errorf("limit %v: want more than nothing", b.Limit)
+	}
+	seen := map[string]bool{}
+	for _, s := range b.Steps {
+		if s.Name == "" || strings.ContainsAny(s.Name, "/ ") || seen[s.Name] {
+			return fmt.Errorf("step %q: want a name of its own, without slashes and spaces", s.Name)
+		}
+		seen[s.Name] = true
+		if len(s.Args) == 0 || s.Limit <= 0 {
+			return fmt.Errorf("step %s: program and arguments %q, limit %v: want some, and more than nothing", s.Name, s.Args, s.Limit)
+		}
 	}
 	return b.Machine.check()
 }
@@ -61,9 +78,9 @@ type Result struct {
 	Accelerator string
 }
 
-// Run boots a machine and waits for its end. A guest that ends with a status is no error,
-// whatever the status. One that dies, hangs or ends without a status is, with the end of its
-// console.
+// Run boots a machine and waits for its end. A guest that has taken its steps is no error,
+// whatever its status. One that dies, hangs, ends without a status, or can't make its machine,
+// is: the error has the end of its console, and the status isn't 0.
 func (l *Lab) Run(ctx context.Context, b Boot) (Result, error) {
 	if err := b.check(); err != nil {
 		return Result{}, fmt.Errorf("machine %s: %w", b.Name, err)
@@ -84,6 +101,10 @@ func (l *Lab) Run(ctx context.Context, b Boot) (Result, error) {
 	if err := l.pack(b, initrd); err != nil {
 		return Result{}, err
 	}
+	// What an earlier boot has left isn't to be taken for this one's.
+	if err := os.RemoveAll(filepath.Join(b.Out, plan.EndFile)); err != nil {
+		return Result{}, err
+	}
 	console, data := filepath.Join(b.Out, "console.txt"), filepath.Join(work, "data")
 	for _, file := range []string{console, data} {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
@@ -95,14 +116,17 @@ func (l *Lab) Run(ctx context.Context, b Boot) (Result, error) {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", accelerator,
 		"-kernel", l.kernel.Image, "-initrd", initrd,
-		"-append", "console=ttyS0 panic=-1 nokaslr quiet",
+		"-append", kernelArguments,
 		"-serial", "file:" + console, "-serial", "file:" + data,
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=0x%x,iosize=0x04", plan.ExitPort),
 	}, b.arguments(images)...)
 	result, err := l.qemu(ctx, b, args, data)
-	result.Accelerator = accelerator
+	result.Accelerator, _, _ = strings.Cut(accelerator, ",")
 	if err == nil && !result.Cut {
 		err = unpack(data, b.Out, &result.End)
+	}
+	if err != nil && result.Status == 0 {
+		result.Status = plan.Died
 	}
 	if err != nil {
 		err = fmt.Errorf("machine %s: %w\nThe end of its console, %s:\n%s", b.Name, err, console, tail(console))
@@ -115,6 +139,8 @@ func (l *Lab) qemu(ctx context.Context, b Boot, args []string, data string) (res
 	limited, cancel := context.WithTimeout(ctx, b.Limit)
 	defer cancel()
 	cmd := exec.CommandContext(limited, l.qemuProgram, args...)
+	defer bind(cmd)()
+	cmd.WaitDelay = 5 * time.Second
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	start := time.Now()
@@ -154,6 +180,9 @@ func (l *Lab) qemu(ctx context.Context, b Boot, args []string, data string) (res
 	case code == 0:
 		result.Status = plan.Died
 		err = fmt.Errorf("the guest panicked, powered off or rebooted: it ended without a status (status %d)", plan.Died)
+	case code == -1:
+		result.Status = plan.Died
+		err = fmt.Errorf("QEMU was ended by a %w, which may be for want of memory or room on the disk (status %d)\n%s", err, plan.Died, errs.String())
 	default:
 		result.Status = plan.Died
 		err = fmt.Errorf("QEMU failed: %w (status %d)\n%s", err, plan.Died, errs.String())
@@ -215,7 +244,11 @@ func (l *Lab) pack(b Boot, file string) error {
 			return err
 		}
 	}
-	for name, from := range l.makers(b) {
+	makers, err := b.makers()
+	if err != nil {
+		return err
+	}
+	for name, from := range makers {
 		if err := addProgram(a, name, from); err != nil {
 			return err
 		}
@@ -245,6 +278,7 @@ func unpack(data, dir string, end *plan.End) error {
 	if err != nil {
 		return fmt.Errorf("the guest ended with status %d, and sent nothing that can be read: %w", status, err)
 	}
+	zip.Multistream(false)
 	archive := tar.NewReader(zip)
 	for {
 		h, err := archive.Next()
@@ -252,7 +286,7 @@ func unpack(data, dir string, end *plan.End) error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("what the guest sent ends too early: %w", err)
+			return fmt.Errorf("the guest ended with status %d, and what it sent is damaged or ends too early: %w", status, err)
 		}
 		if !filepath.IsLocal(h.Name) {
 			return fmt.Errorf("the guest sent a file %q", h.Name)
@@ -264,18 +298,26 @@ func unpack(data, dir string, end *plan.End) error {
 			err = saveFile(file, archive)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("the guest ended with status %d; bring out %s: %w", status, h.Name, err)
 		}
+	}
+	// The checksum is behind the archive.
+	if _, err := io.Copy(io.Discard, zip); err != nil {
+		return fmt.Errorf("the guest ended with status %d, and what it sent is damaged: %w", status, err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, plan.EndFile))
 	if err != nil {
-		return err
+		return fmt.Errorf("the guest ended with status %d, and doesn't say how: %w", status, err)
 	}
 	if err := json.Unmarshal(text, end); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", plan.EndFile, err)
 	}
-	if end.Status != status {
-		return fmt.Errorf("the guest ended with status %d, and says that it's %d", status, end.Status)
+	if said := end.Status; said != status {
+		end.Status = plan.Died
+		return fmt.Errorf("the guest ended with status %d, and says that it's %d", status, said)
+	}
+	if end.Error != "" {
+		return fmt.Errorf("the guest: %s (status %d)", end.Error, status)
 	}
 	return nil
 }
@@ -298,9 +340,18 @@ func tail(file string) string {
 	if err != nil {
 		return err.Error()
 	}
+	const most = 8 << 10
+	text = text[max(0, len(text)-most):]
 	lines := slices.Collect(strings.Lines(strings.ReplaceAll(string(text), "\r", "")))
 	if len(lines) == 0 {
 		return "(it printed nothing)"
 	}
-	return strings.Join(lines[max(0, len(lines)-25):], "")
+	last := lines[max(0, len(lines)-25):]
+	// The reason of a panic is above its stack.
+	for i, line := range slices.Backward(lines) {
+		if strings.Contains(line, "Kernel panic") && i < len(lines)-len(last) {
+			return line + "...\n" + strings.Join(last, "")
+		}
+	}
+	return strings.Join(last, "")
 }

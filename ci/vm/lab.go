@@ -2,9 +2,12 @@ package vm
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"pmemlab/ci/vm/debian"
@@ -26,6 +29,8 @@ type LabConfig struct {
 	Guest string
 	// Cache is a folder for what is downloaded; "" is debian.DefaultDir.
 	Cache string
+	// Offline takes only what is installed and in the cache.
+	Offline bool
 	// KVM uses hardware virtualisation even where the CPU doesn't say that it has it.
 	KVM bool
 	// Say is told what takes time; nil is nobody.
@@ -44,9 +49,13 @@ var programs = map[string]string{
 const kernelPrefix, kernelSuffix = "linux-image-6.1.", "-amd64"
 
 // NewLab gets what a lab needs: what isn't there is installed, if this is root, and the
-// kernel is downloaded and unpacked into the cache.
+// kernel is downloaded and unpacked into the cache. Of what is in the cache each file is
+// compared with its checksum before it's used.
 func NewLab(ctx context.Context, cfg LabConfig) (*Lab, error) {
-	cache := &debian.Cache{Dir: cfg.Cache, Say: cfg.Say}
+	if runtime.GOARCH != "amd64" || runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("a machine's programs are of this machine, which is %s/%s: want linux/amd64", runtime.GOOS, runtime.GOARCH)
+	}
+	cache := &debian.Cache{Dir: cfg.Cache, Offline: cfg.Offline, Say: cfg.Say}
 	if cache.Dir == "" {
 		dir, err := debian.DefaultDir()
 		if err != nil {
@@ -65,8 +74,12 @@ func NewLab(ctx context.Context, cfg LabConfig) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	verify, err := cache.Verifier(name)
+	if err != nil {
+		return nil, err
+	}
 	l := &Lab{guest: cfg.Guest, kvm: cfg.KVM || virtualises()}
-	if l.kernel, err = kernel.Open(files, filepath.Join(cache.Dir, name)); err != nil {
+	if l.kernel, err = kernel.Open(files, filepath.Join(cache.Dir, name), verify); err != nil {
 		return nil, err
 	}
 	if l.origin, err = cache.Origin(name); err != nil {
@@ -115,29 +128,37 @@ func (l *Lab) accelerator() string {
 }
 
 // makers are the programs that make the file systems of a machine, by their paths there.
-func (l *Lab) makers(b Boot) map[string]string {
+func (b Boot) makers() (map[string]string, error) {
 	all := map[string]string{}
-	for _, d := range b.DIMMs {
-		for fs, name := range map[string]string{"ext4": "mke2fs", "xfs": "mkfs.xfs"} {
-			if d.FS != fs || b.Keep {
-				continue
-			}
-			if p, err := debian.Program(name); err == nil {
-				all["/sbin/"+name] = p
-			}
-		}
+	if b.Keep {
+		return all, nil
 	}
-	return all
+	names := map[string]string{"ext4": "mke2fs", "xfs": "mkfs.xfs"}
+	for _, d := range b.DIMMs {
+		name := names[d.FS]
+		if name == "" {
+			continue
+		}
+		program, err := debian.Program(name)
+		if err != nil {
+			return nil, err
+		}
+		all["/sbin/"+name] = program
+	}
+	return all, nil
 }
 
-// addProgram adds a program, with the shared libraries that it needs.
+// addProgram adds a file, and if it's a program the shared libraries that it needs.
 func addProgram(a *initramfs, name, from string) error {
 	if err := a.addFile(name, from); err != nil {
 		return err
 	}
+	if is, err := isELF(from); err != nil || !is {
+		return err
+	}
 	libraries, err := debian.Libraries(from)
 	if err != nil {
-		return nil //nolint:nilerr // what is no ELF file needs none
+		return err
 	}
 	for path, file := range libraries {
 		if err := a.addFile(path, file); err != nil {
@@ -145,4 +166,18 @@ func addProgram(a *initramfs, name, from string) error {
 		}
 	}
 	return nil
+}
+
+func isELF(file string) (bool, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	begin := make([]byte, 4)
+	n, err := io.ReadFull(f, begin)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return string(begin[:n]) == "\x7fELF", err
 }

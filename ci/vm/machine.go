@@ -118,7 +118,7 @@ func (m Machine) check() error {
 		if d.Size == 0 || d.Size%alignment != 0 {
 			errs = append(errs, fmt.Errorf("DIMM %d: size %d is no multiple of 2 MiB", i, d.Size))
 		}
-		if d.LabelSize >= d.Size || d.Virtio && d.LabelSize > 0 {
+		if d.LabelSize > 0 && (d.LabelSize >= d.Size || d.Virtio) {
 			errs = append(errs, fmt.Errorf("DIMM %d of %d bytes: %d of labels", i, d.Size, d.LabelSize))
 		}
 		if d.Virtio && d.Unarmed {
@@ -154,7 +154,7 @@ func (m Machine) arguments(images []string) []string {
 	if m.Persistence != "" {
 		board += ",nvdimm-persistence=" + m.Persistence
 	}
-	room := m.memory()
+	room := m.memory() + 1024 // there's a slot even without DIMMs, and QEMU wants room for it
 	for _, d := range m.DIMMs {
 		room += d.Size>>20 + 1024 // its address may be rounded up
 	}

@@ -1,20 +1,20 @@
 // Package debian takes programs and files from Debian's packages, by their names.
 //
 // What is installed is used as it is. What isn't is downloaded by apt, which checks its
-// signature, and unpacked into a cache, where it stays; nothing is installed but by Install.
+// signature, and unpacked into a cache, where it stays with the checksums of its files;
+// nothing is installed but by Install.
 package debian
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +23,8 @@ import (
 type Cache struct {
 	// Dir is made if it isn't there.
 	Dir string
+	// Offline takes what is installed and in the cache: nothing else is got.
+	Offline bool
 	// Say is told what takes time; nil is nobody.
 	Say func(format string, args ...any)
 
@@ -47,14 +49,32 @@ func (c *Cache) say(format string, args ...any) {
 // run runs a program, and returns what it printed.
 func run(ctx context.Context, dir, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
+	// What installs packages has to end by itself. What it has started may outlive it.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 2 * time.Second
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%w: packages are taken by Debian's apt and dpkg, and this is %s", err, system())
+	}
+	if err != nil {
 		return "", fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, strings.TrimSpace(errs.String()))
 	}
 	return out.String(), nil
+}
+
+// system is the name and the release of this operating system.
+func system() string {
+	text, err := os.ReadFile("/etc/os-release")
+	_, name, found := strings.Cut("\n"+string(text), "\nPRETTY_NAME=")
+	if err != nil || !found {
+		return runtime.GOOS
+	}
+	name, _, _ = strings.Cut(name, "\n")
+	return strings.Trim(name, `"`)
 }
 
 // update fetches apt's lists, once, where this user may.
@@ -80,15 +100,24 @@ func (c *Cache) Install(ctx context.Context, programs map[string]string) error {
 	if len(lacking) == 0 {
 		return nil
 	}
-	if os.Geteuid() != 0 {
+	slices.Sort(lacking)
+	lacking = slices.Compact(lacking)
+	if c.Offline || os.Geteuid() != 0 {
 		return fmt.Errorf("lacking: %[1]s; install it by: apt-get install --no-install-recommends %[1]s", strings.Join(lacking, " "))
 	}
 	if err := c.update(ctx); err != nil {
 		return err
 	}
 	c.say("apt-get install %s", strings.Join(lacking, " "))
-	_, err := run(ctx, "", "apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, lacking...)...)
-	return err
+	if _, err := run(ctx, "", "apt-get", append([]string{"install", "-y", "-qq", "--no-install-recommends"}, lacking...)...); err != nil {
+		return err
+	}
+	for program, name := range programs {
+		if _, err := Program(program); err != nil {
+			return fmt.Errorf("package %s is installed, and %s isn't there: %w", name, program, err)
+		}
+	}
+	return nil
 }
 
 // Program is the path of a program, also of one in /usr/sbin that isn't in this user's PATH.
@@ -111,14 +140,25 @@ func Program(name string) (string, error) {
 // or where apt knows none.
 func (c *Cache) Newest(ctx context.Context, prefix, suffix string) (string, error) {
 	cached, age := c.newestCached(prefix, suffix)
-	if cached != "" && age < 7*24*time.Hour {
+	if cached != "" && (c.Offline || age < 7*24*time.Hour) {
 		return cached, nil
+	}
+	if c.Offline {
+		return "", fmt.Errorf("there's no package %s*%s in %s", prefix, suffix, c.Dir)
 	}
 	name, err := c.newestKnown(ctx, prefix, suffix)
-	if err != nil && cached != "" {
-		return cached, nil
+	if cached == "" || err == nil && name != cached {
+		return name, err
 	}
-	return name, err
+	if err == nil {
+		// It's still the newest: good for another week.
+		now := time.Now()
+		err = os.Chtimes(c.seal(cached), now, now)
+	}
+	if err != nil {
+		c.say("%s is old, and taken nevertheless: %v", cached, err)
+	}
+	return cached, nil
 }
 
 func (c *Cache) newestKnown(ctx context.Context, prefix, suffix string) (string, error) {
@@ -140,7 +180,7 @@ func (c *Cache) newestKnown(ctx context.Context, prefix, suffix string) (string,
 		newest = name
 	}
 	if newest == "" {
-		return "", errors.Join(fmt.Errorf("apt knows no package %s*%s: apt-get update fetches its lists, on Debian 12", prefix, suffix), updateErr)
+		return "", errors.Join(fmt.Errorf("apt knows no package %s*%s: apt-get update fetches its lists, on Debian 12; this is %s", prefix, suffix, system()), updateErr)
 	}
 	return newest, nil
 }
@@ -192,84 +232,4 @@ func numbers(s string) (all []int) {
 		in = digit
 	}
 	return all
-}
-
-// seal is the file that says that a package is unpacked as a whole, with its checksum.
-func (c *Cache) seal(name string) string { return filepath.Join(c.Dir, name, "SHA256") }
-
-// Unpacked is the folder of a package's files: downloaded, if it isn't in the cache.
-func (c *Cache) Unpacked(ctx context.Context, name string) (string, error) {
-	dir := filepath.Join(c.Dir, name)
-	if _, err := os.Stat(c.seal(name)); err == nil {
-		return filepath.Join(dir, "files"), nil
-	}
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
-		return "", err
-	}
-	// What is half made has another name until it is whole, so that two can do this at once.
-	temporary, err := os.MkdirTemp(c.Dir, "unpacking-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(temporary)
-	if err := c.fetch(ctx, name, temporary); err != nil {
-		return "", err
-	}
-	if err := os.Chmod(temporary, 0o755); err != nil {
-		return "", err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return "", err
-	}
-	if err := os.Rename(temporary, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", err
-	}
-	return filepath.Join(dir, "files"), nil
-}
-
-// fetch downloads a package to dir and unpacks it into dir/files.
-func (c *Cache) fetch(ctx context.Context, name, dir string) error {
-	if err := c.update(ctx); err != nil {
-		return err
-	}
-	c.say("download %s", name)
-	if _, err := run(ctx, dir, "apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", name); err != nil {
-		return err
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(found) != 1 {
-		return fmt.Errorf("apt-get download %s left %d packages: %w", name, len(found), err)
-	}
-	sum, err := Sum(found[0])
-	if err != nil {
-		return err
-	}
-	if _, err := run(ctx, dir, "dpkg-deb", "-x", found[0], filepath.Join(dir, "files")); err != nil {
-		return err
-	}
-	if err := os.Remove(found[0]); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "SHA256"), []byte(sum+"  "+filepath.Base(found[0])+"\n"), 0o644)
-}
-
-// Origin says what a package in the cache was made from: the checksum and the name of the
-// file that apt downloaded.
-func (c *Cache) Origin(name string) (string, error) {
-	text, err := os.ReadFile(c.seal(name))
-	return strings.TrimSpace(string(text)), err
-}
-
-// Sum is the SHA-256 of a file in hexadecimal digits.
-func Sum(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

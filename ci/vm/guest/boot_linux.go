@@ -34,13 +34,15 @@ func boot() {
 		fmt.Println("guest:", err)
 		return
 	}
-	results, err := carryOut(p)
-	if err != nil {
+	report := plan.End{Status: status}
+	if report.Steps, err = carryOut(p); err != nil {
 		fmt.Println("guest:", err)
+		report.Error = err.Error()
 	} else {
-		status = worst(results)
+		status = worst(report.Steps)
+		report.Status = status
 	}
-	if err := sendOut(results, status); err != nil {
+	if err := sendOut(report); err != nil {
 		fmt.Println("guest: bring out:", err)
 		status = plan.MaxStatus
 	}

@@ -18,9 +18,9 @@ import (
 // outbox is the serial line by which files leave the machine.
 const outbox = "/dev/ttyS1"
 
-// sendOut sends the files in plan.Out, how the steps ended among them, as a compressed tar.
-func sendOut(results []plan.StepResult, status int) error {
-	text, err := json.MarshalIndent(plan.End{Status: status, Steps: results}, "", "  ")
+// sendOut sends the files in plan.Out, and how the guest ended, as a compressed tar.
+func sendOut(report plan.End) error {
+	text, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func makeNamespaces(wanted []plan.Namespace, keep bool) ([]plan.Place, error) {
 // makeNamespace makes one on the region at its address.
 func makeNamespace(n plan.Namespace, keep bool) (plan.Place, error) {
 	p := plan.Place{Namespace: n}
-	region, err := regionAt(n.Address)
+	region, err := regionAt(ndDevices, n.Address)
 	if err != nil {
 		return p, err
 	}
@@ -68,8 +68,8 @@ func makeNamespace(n plan.Namespace, keep bool) (plan.Place, error) {
 }
 
 // regionAt is the region whose memory begins at the address: their numbers follow nothing.
-func regionAt(address uint64) (string, error) {
-	regions, err := filepath.Glob(ndDevices + "/region*")
+func regionAt(devices string, address uint64) (string, error) {
+	regions, err := filepath.Glob(devices + "/region*")
 	if err != nil {
 		return "", err
 	}

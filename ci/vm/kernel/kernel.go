@@ -4,7 +4,9 @@ package kernel
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +14,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"pmemlab/ci/vm/debian"
 )
 
 // Kernel is what a package of a kernel holds.
@@ -23,19 +27,31 @@ type Kernel struct {
 	Image string
 
 	modules map[string]string // path of each, by its name
+	verify  func(file string) error
 }
 
 // Open finds the kernel in the folder of an unpacked package, and keeps what it makes of
-// it in the folder cache.
-func Open(files, cache string) (*Kernel, error) {
+// it in the folder cache. Each file of the package that is used is verified, if verify isn't
+// nil.
+func Open(files, cache string, verify func(file string) error) (*Kernel, error) {
+	if verify == nil {
+		verify = func(string) error { return nil }
+	}
 	images, err := filepath.Glob(filepath.Join(files, "boot", "vmlinuz-*"))
-	if err != nil || len(images) != 1 {
-		return nil, fmt.Errorf("%s/boot has %d kernels, not one: %w", files, len(images), err)
+	if err != nil {
+		return nil, err
+	}
+	if len(images) != 1 {
+		return nil, fmt.Errorf("%s/boot has %d kernels vmlinuz-*, not one", files, len(images))
+	}
+	if err := verify(images[0]); err != nil {
+		return nil, err
 	}
 	k := &Kernel{
 		Version: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-"),
 		Image:   images[0],
 		modules: map[string]string{},
+		verify:  verify,
 	}
 	vmlinux := filepath.Join(cache, "vmlinux-"+k.Version)
 	if err := extract(images[0], vmlinux); err == nil {
@@ -69,14 +85,18 @@ const (
 	headerEnd     = 0x250
 )
 
-// extract writes the vmlinux in a bzImage to the file to, if it isn't newer than it.
+// extract writes the vmlinux in a bzImage to the file to, if it isn't there yet: a file beside
+// it has the checksums of both.
 func extract(bzImage, to string) error {
-	from, err := os.Stat(bzImage)
+	from, err := debian.Sum(bzImage)
 	if err != nil {
 		return err
 	}
-	if made, err := os.Stat(to); err == nil && !made.ModTime().Before(from.ModTime()) {
-		return nil
+	sums := to + ".SHA256SUMS"
+	if made, err := debian.Sum(to); err == nil {
+		if kept, err := os.ReadFile(sums); err == nil && string(kept) == sumsOf(from, bzImage, made, to) {
+			return nil
+		}
 	}
 	image, err := os.ReadFile(bzImage)
 	if err != nil {
@@ -93,11 +113,31 @@ func extract(bzImage, to string) error {
 	if !bytes.HasPrefix(vmlinux, []byte("\x7fELF")) {
 		return errors.New("what is compressed in it is no ELF file")
 	}
-	temporary := fmt.Sprintf("%s.%d", to, os.Getpid())
-	if err := os.WriteFile(temporary, vmlinux, 0o644); err != nil {
+	if err := replace(to, vmlinux); err != nil {
 		return err
 	}
-	return os.Rename(temporary, to)
+	made := sha256.Sum256(vmlinux)
+	return replace(sums, []byte(sumsOf(from, bzImage, hex.EncodeToString(made[:]), to)))
+}
+
+func sumsOf(from, bzImage, made, vmlinux string) string {
+	return fmt.Sprintf("%s  %s\n%s  %s\n", from, filepath.Base(bzImage), made, filepath.Base(vmlinux))
+}
+
+// replace writes a file as a whole or not at all, also where another one does the same.
+func replace(file string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		os.Remove(f.Name()) //nolint:errcheck // there's a better error
+	}
+	return err
 }
 
 // payload is the compressed kernel in a bzImage.

@@ -35,6 +35,9 @@ func (k *Kernel) Modules(names ...string) ([]Module, error) {
 		if slices.Contains(above, name) {
 			return fmt.Errorf("modules that need each other: %s", strings.Join(append(above, name), " -> "))
 		}
+		if err := k.verify(file); err != nil {
+			return err
+		}
 		needs, wishes, err := dependencies(file)
 		if err != nil {
 			return err

@@ -127,6 +127,9 @@ const EndFile = "end.json"
 type End struct {
 	Status int          `json:"status"`
 	Steps  []StepResult `json:"steps"`
+	// Error is what kept it from taking any step: a module, a namespace or a file system that
+	// can't be.
+	Error string `json:"error,omitempty"`
 }
 
 // What the guest writes to the I/O port ExitPort ends the machine: FirstExit + its status.

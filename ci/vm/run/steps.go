@@ -33,6 +33,21 @@ const (
 
 // jobs are all there are; the programs are where the options say.
 func jobs(o options) map[string]job {
+	ask := func(families ...string) job {
+		return job{
+			step: func(m vm.Machine) plan.Step {
+				args := []string{"/init", "survey", "-machine", m.Name, "-out", "/out/survey.json.gz"}
+				for _, f := range families {
+					args = append(args, "-family", f)
+				}
+				if slices.Contains(m.Modules, "mce_inject") {
+					args = append(args, "-spoil")
+				}
+				return plan.Step{Name: "survey", Limit: o.limit, Args: args}
+			},
+			finish: func(io.Writer, vm.Machine, string) error { return nil },
+		}
+	}
 	suite := func(name, program, from string, place func(vm.Machine) []string, flags ...string) job {
 		return job{
 			files: map[string]string{program: from},
@@ -52,12 +67,9 @@ func jobs(o options) map[string]job {
 		"cpu": suite("cpu", goSuite, o.suite, hardwareFlags,
 			"-ginkgo.label-filter=pmem2_get_flush_fn || pmem2_get_persist_fn || pmem2_get_drain_fn || pmem2_get_memmove_fn || pmem2_deep_flush"),
 		"libpmem2": suite("libpmem2", cSuite, o.cSuite, daxFlags, append([]string{"-pmem.subject=c", "-pmem.destroy-unguarded"}, o.suiteFlags...)...),
-		"survey": {
-			step: func(m vm.Machine) plan.Step {
-				return plan.Step{Name: "survey", Limit: o.limit, Args: []string{"/init", "survey", "-machine", m.Name, "-out", "/out/survey.json.gz"}}
-			},
-			finish: func(io.Writer, vm.Machine, string) error { return nil },
-		},
+		"survey":   ask(),
+		// What depends on the hardware alone: the kernel is that of the other machines.
+		"survey-hardware": ask("sysfs", "deep_flush", "library", "badblocks"),
 		"sequences": {
 			step: func(vm.Machine) plan.Step {
 				return plan.Step{Name: "sequences", Limit: o.limit, Args: []string{
