@@ -52,7 +52,7 @@ BESIDE := -with reports/emulated/conformance.json -with reports/vm-adr-libpmem2.
 conformance-vm: vm-programs ## Check the same on a real kernel, in virtual machines with ADR and eADR NVDIMMs; write reports/vm.html.
 	@test reports/emulated/conformance.json -nt bin/pmemlab-conformance || \
 	  ./bin/pmemlab-conformance -pmem.target=emulated -pmem.procs=auto -pmem.reports=reports/emulated
-	@./bin/vm -parallel 2 -merged reports/vm.html $(BESIDE) $(VM) adr:conformance eadr:conformance
+	@./bin/vm -parallel 2 -merged reports/vm.html $(BESIDE) $(VM) adr:conformance eadr:conformance-dax
 
 .PHONY: conformance-vm-libpmem2
 conformance-vm-libpmem2: vm-programs conformance-binary-libpmem2 ## Check the C library on the same device DAX and file systems, and tell where it differs.

@@ -35,7 +35,8 @@ func spans(o *object) []span {
 		{rule: "len S+4K", length: size + page},
 		{rule: "len S+A", length: size + a},
 		{rule: "len 4S", length: 4 * size},
-		{rule: "len 2^46", length: 1 << 46},
+		// Half the address space would fit only if nothing of the process lay amid it.
+		{rule: "len 2^45", length: 1 << 45},
 		{rule: "len 2^47", length: 1 << 47},
 		{rule: "len 2^63", length: 1 << 63},
 		{rule: "len -1", length: 1<<64 - 1},

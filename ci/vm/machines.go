@@ -17,12 +17,12 @@ func Machines() ([]Machine, error) {
 		return nil, err
 	}
 	return []Machine{
-		standard("adr", "max", "mem-ctrl", "persistence-domain", "!eadr", "flush=CLWB"),
-		standard("eadr", "max", "cpu", "eadr"),
+		standard("adr", "", "mem-ctrl", "persistence-domain", "!eadr", "flush=CLWB"),
+		standard("eadr", "", "cpu", "eadr"),
 		// Nobody says what a power failure spares.
-		standard("nodomain", "max", "", "!persistence-domain", "!eadr"),
-		standard("noclwb", "max,-clwb", "mem-ctrl", "!clwb", "flush=CLFLUSHOPT"),
-		standard("noclflushopt", "max,-clwb,-clflushopt", "mem-ctrl", "!clflushopt", "flush=CLFLUSH"),
+		standard("nodomain", "", "", "!persistence-domain", "!eadr"),
+		standard("noclwb", "-clwb", "mem-ctrl", "!clwb", "flush=CLFLUSHOPT"),
+		standard("noclflushopt", "-clwb,-clflushopt", "mem-ctrl", "!clflushopt", "flush=CLFLUSH"),
 		{Name: "adr1G", Memory: 1024, Persistence: "mem-ctrl", DIMMs: []DIMM{
 			{Size: 4 * gib, Namespace: plan.Namespace{Name: "dax1G", Kind: plan.DevDax, Align: gib}},
 		}},
@@ -59,7 +59,7 @@ func standard(name, cpu, persistence string, facts ...string) Machine {
 // badBlocks is a machine whose media go bad by machine check exceptions, which Linux
 // believes of Intel's CPUs.
 func badBlocks() Machine {
-	m := standard("badblocks", "max,vendor=GenuineIntel", "mem-ctrl")
+	m := standard("badblocks", "vendor=GenuineIntel", "mem-ctrl")
 	m.Modules = []string{"mce_inject"}
 	return m
 }

@@ -64,7 +64,7 @@ func (o *Options) Register(f *flag.FlagSet) {
 	o.flags = f
 	f.StringVar(&o.SubjectName, "pmem.subject", "go", "the `library` to check: go, or c where the program was built with the tag libpmem2")
 	f.Var(&o.TargetNames, "pmem.target", "check on these `targets`: emulated, files, hardware (default emulated; hardware if a device or directory of it is given)")
-	f.StringVar(&o.Reports, "pmem.reports", "", "write conformance.json, conformance.html and junit.xml to this `directory`")
+	f.StringVar(&o.Reports, "pmem.reports", "", "write conformance.json, conformance.html and junit.xml to this `directory`; a name that ends in .json is a file for the first alone")
 	f.StringVar(&o.Divergences, "pmem.divergences", "", "write what the C library does otherwise than its pages, each with a program that shows it, to this `file`; needs -pmem.subject=c and a C compiler")
 	f.StringVar(&o.Tmpfs, "pmem.files.tmpfs", "", "`directory` on a tmpfs for the target files; looked for if empty")
 	f.StringVar(&o.Disk, "pmem.files.disk", "", "`directory` on a disk for the target files; looked for if empty")

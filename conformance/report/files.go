@@ -6,11 +6,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // WriteFiles writes conformance.json, conformance.html and junit.xml into a
-// directory, which it makes if need be.
+// directory, which it makes if need be. A name that ends in .json is that of a file for the
+// first alone.
 func (r Report) WriteFiles(dir string) error {
+	if strings.HasSuffix(dir, ".json") {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return err
+		}
+		return writeFile(dir, r.WriteJSON)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

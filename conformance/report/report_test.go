@@ -63,6 +63,21 @@ func read(t *testing.T, path ...string) string {
 	return string(text)
 }
 
+func TestReportAloneAsJSON(t *testing.T) {
+	r := sample()
+	dir := written(t, r)
+	file := filepath.Join(t.TempDir(), "new", "report.json")
+	if err := r.WriteFiles(file); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, file) != read(t, dir, "conformance.json") {
+		t.Error("the JSON file alone isn't that of the directory")
+	}
+	if found, err := os.ReadDir(filepath.Dir(file)); err != nil || len(found) != 1 {
+		t.Errorf("there are %d files, want the JSON alone: %v", len(found), err)
+	}
+}
+
 func TestReportsAgree(t *testing.T) {
 	r := sample()
 	want := counts{}

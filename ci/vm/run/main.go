@@ -5,9 +5,10 @@
 //	vm [flags] prepare
 //
 // The machines are those of vm.Machines. The jobs are conformance, the suite of this
-// project's libraries on real device DAX and file systems; cpu, what of it depends on the CPU's
-// flush instructions; libpmem2, the suite of the C library; survey, what the kernel answers, for
-// ci/parity; and sequences, random programs that have to end as on the emulated machine.
+// project's libraries on real device DAX and file systems; conformance-dax, the same without
+// what a file system without DAX can show; cpu, what of it depends on the CPU's
+// flush instructions; libpmem2, the suite of the C library on DAX; survey, what the kernel
+// answers, for ci/parity; survey-hardware, what of it depends on the hardware; and sequences, random programs that have to end as on the emulated machine.
 // prepare gets what machines need, installing and downloading it, and boots none.
 //
 // The exit status is 0 if every job of every machine did what it should.
@@ -128,6 +129,9 @@ func parse(args []string, known map[string]job) (shifts []shift, err error) {
 				return nil, fmt.Errorf("%q: there is no job %q", arg, j)
 			}
 			s.names, s.jobs = append(s.names, j), append(s.jobs, found)
+		}
+		if slices.ContainsFunc(shifts, func(other shift) bool { return other.machine.Name == s.machine.Name }) {
+			return nil, fmt.Errorf("%q: the machine is named twice", arg)
 		}
 		shifts = append(shifts, s)
 	}

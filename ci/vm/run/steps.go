@@ -33,7 +33,7 @@ const (
 
 // jobs are all there are; the programs are where the options say.
 func jobs(o options) map[string]job {
-	ask := func(families ...string) job {
+	ask := func(name string, families ...string) job {
 		return job{
 			step: func(m vm.Machine) plan.Step {
 				args := []string{"/init", "survey", "-machine", m.Name, "-out", "/out/survey.json.gz"}
@@ -43,7 +43,7 @@ func jobs(o options) map[string]job {
 				if slices.Contains(m.Modules, "mce_inject") {
 					args = append(args, "-spoil")
 				}
-				return plan.Step{Name: "survey", Limit: o.limit, Args: args}
+				return plan.Step{Name: name, Limit: o.limit, Args: args}
 			},
 			finish: func(io.Writer, vm.Machine, string) error { return nil },
 		}
@@ -54,7 +54,7 @@ func jobs(o options) map[string]job {
 			step: func(m vm.Machine) plan.Step {
 				return plan.Step{
 					Name: name, Limit: o.limit,
-					Args: append(append([]string{program}, place(m)...), append(flags, "-pmem.reports=/out/"+name)...),
+					Args: slices.Concat([]string{program}, place(m), flags, []string{"-pmem.reports=/out/" + name + ".json"}),
 					// A slow CPU collects garbage rarely.
 					Env: []string{"GOMEMLIMIT=700MiB", "GOGC=800"},
 				}
@@ -64,12 +64,14 @@ func jobs(o options) map[string]job {
 	}
 	return map[string]job{
 		"conformance": suite("conformance", goSuite, o.suite, hardwareFlags, o.suiteFlags...),
+		// What is DAX alone: the rest is as on any machine with the same kernel.
+		"conformance-dax": suite("conformance-dax", goSuite, o.suite, daxFlags, o.suiteFlags...),
 		"cpu": suite("cpu", goSuite, o.suite, hardwareFlags,
 			"-ginkgo.label-filter=pmem2_get_flush_fn || pmem2_get_persist_fn || pmem2_get_drain_fn || pmem2_get_memmove_fn || pmem2_deep_flush"),
 		"libpmem2": suite("libpmem2", cSuite, o.cSuite, daxFlags, append([]string{"-pmem.subject=c", "-pmem.destroy-unguarded"}, o.suiteFlags...)...),
-		"survey":   ask(),
+		"survey":   ask("survey"),
 		// What depends on the hardware alone: the kernel is that of the other machines.
-		"survey-hardware": ask("sysfs", "deep_flush", "library", "badblocks"),
+		"survey-hardware": ask("survey-hardware", "sysfs", "deep_flush", "library", "badblocks"),
 		"sequences": {
 			step: func(vm.Machine) plan.Step {
 				return plan.Step{Name: "sequences", Limit: o.limit, Args: []string{
@@ -105,11 +107,10 @@ func hardwareFlags(m vm.Machine) []string {
 	return flags
 }
 
-// daxFlags are hardwareFlags for what is DAX alone: C is checked on files without it elsewhere.
+// daxFlags are hardwareFlags for what is DAX alone.
 func daxFlags(m vm.Machine) []string {
-	return slices.DeleteFunc(hardwareFlags(m), func(flag string) bool {
-		return strings.HasPrefix(flag, "-pmem.pagefs=") || strings.HasPrefix(flag, "-pmem.declare=")
-	})
+	m.Facts = slices.DeleteFunc(slices.Clone(m.Facts), func(fact string) bool { return fact == "pagefs" })
+	return slices.DeleteFunc(hardwareFlags(m), func(flag string) bool { return strings.HasPrefix(flag, "-pmem.pagefs=") })
 }
 
 // takeReport puts a machine's report beside the others, under the machine's name.
@@ -118,7 +119,7 @@ func takeReport(w io.Writer, o options, m vm.Machine, dir, name string) error {
 	if err != nil {
 		return err
 	}
-	r, err := report.ReadFile(filepath.Join(dir, name, "conformance.json"))
+	r, err := report.ReadFile(filepath.Join(dir, name+".json"))
 	if err != nil {
 		return errors.Join(err, fmt.Errorf("the suite printed:\n%s", log))
 	}
@@ -141,7 +142,7 @@ func takeReport(w io.Writer, o options, m vm.Machine, dir, name string) error {
 
 // reportFile is the report of a job of a machine.
 func reportFile(o options, m vm.Machine, job string) string {
-	if job == "conformance" {
+	if job == "conformance" || job == "conformance-dax" {
 		return filepath.Join(o.reports, "vm-"+m.Name+".json")
 	}
 	return filepath.Join(o.reports, "vm-"+m.Name+"-"+job+".json")
