@@ -24,8 +24,11 @@ type execution struct {
 	sources      [sourceSlots]*pmem2.Source
 	maps         [mapSlots]*pmem2.Map
 	reservations [reservationSlots]*pmem2.VMReservation
-	older        []func() error // deletes what was in a slot before
-	adopted      []adopted
+	// olderMaps and olderReservations were in a slot before others. Maps are deleted first: a
+	// reservation that holds one can't be.
+	olderMaps         []*pmem2.Map
+	olderReservations []*pmem2.VMReservation
+	adopted           []adopted
 }
 
 // adopted is memory that the program has mapped itself.
@@ -45,8 +48,11 @@ func (e *execution) run(objects []*object, steps []step, w io.Writer) error {
 			tell(&b, fmt.Sprintf("end m%d", i), answer(m.Delete()))
 		}
 	}
-	for _, remove := range e.older {
-		tell(&b, "end older", answer(remove()))
+	for _, m := range e.olderMaps {
+		tell(&b, "end older map", answer(m.Delete()))
+	}
+	for _, r := range e.olderReservations {
+		tell(&b, "end older reservation", answer(r.Delete()))
 	}
 	for i, r := range e.reservations {
 		if r != nil && r.Size() != 0 {

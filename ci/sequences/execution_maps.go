@@ -95,7 +95,7 @@ func (e *execution) newMap(slot int, p mapPlan) string {
 
 func (e *execution) setMap(slot int, m *pmem2.Map) {
 	if old := e.maps[slot]; old != nil && old.Address() != 0 {
-		e.older = append(e.older, old.Delete)
+		e.olderMaps = append(e.olderMaps, old)
 	}
 	e.maps[slot] = m
 }
@@ -163,7 +163,7 @@ func (e *execution) reserve(slot, at, over int, size uint64) string {
 		return answer(err)
 	}
 	if old := e.reservations[slot]; old != nil && old.Size() != 0 {
-		e.older = append(e.older, old.Delete)
+		e.olderReservations = append(e.olderReservations, old)
 	}
 	e.reservations[slot] = r
 	where := "elsewhere"

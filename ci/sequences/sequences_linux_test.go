@@ -280,3 +280,13 @@ func TestRunWithoutPlaces(t *testing.T) {
 		t.Error("no error where there is no place to run on")
 	}
 }
+
+// TestNothingLeft: a program may put a reservation, with a map in it, in a slot that has
+// another; its end deletes both, the maps first.
+func TestNothingLeft(t *testing.T) {
+	m, places := emulated(t, "memory_controller")
+	log := logOf(t, m, places, 1795361503, 1)
+	if !strings.Contains(log, "end older map -> ok") || !strings.Contains(log, "end older reservation -> ok") {
+		t.Errorf("the program doesn't show it:\n%s", log)
+	}
+}

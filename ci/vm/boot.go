@@ -92,7 +92,7 @@ func (l *Lab) Run(ctx context.Context, b Boot) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	images, err := b.media()
 	if err != nil {
 		return Result{}, err
@@ -272,7 +272,7 @@ func unpack(data, dir string, end *plan.End) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	status := end.Status
 	zip, err := gzip.NewReader(f)
 	if err != nil {

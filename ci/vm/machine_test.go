@@ -60,14 +60,14 @@ func TestArguments(t *testing.T) {
 		images []string
 		want   string
 	}{
-		{Machine{}, nil, "-machine q35,nvdimm=on -cpu max,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=1,maxmem=1536M"},
+		{Machine{}, nil, "-machine q35,nvdimm=on -cpu max,-erms,-fsrm,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=1,maxmem=1536M"},
 		{Machine{CPU: "-clwb", CPUs: 2, Memory: 1024, Persistence: "cpu"}, nil,
-			"-machine q35,nvdimm=on,nvdimm-persistence=cpu -cpu max,-la57,-pku,-smap,-smep,-umip,-clwb -smp 2 -m 1024M,slots=1,maxmem=2048M"},
+			"-machine q35,nvdimm=on,nvdimm-persistence=cpu -cpu max,-erms,-fsrm,-la57,-pku,-smap,-smep,-umip,-clwb -smp 2 -m 1024M,slots=1,maxmem=2048M"},
 		{Machine{DIMMs: []DIMM{dimm}}, []string{"/m/nv0.img"},
-			"-machine q35,nvdimm=on -cpu max,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=1,maxmem=2624M" +
+			"-machine q35,nvdimm=on -cpu max,-erms,-fsrm,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=1,maxmem=2624M" +
 				" -object memory-backend-file,id=mem0,mem-path=/m/nv0.img,size=67108864,share=on -device nvdimm,id=nv0,memdev=mem0"},
 		{Machine{DIMMs: []DIMM{{Size: 2 * mib, LabelSize: 4096, Unarmed: true}, {Size: 4 * mib, Virtio: true}}}, []string{"a,b,,c", "d"},
-			"-machine q35,nvdimm=on -cpu max,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=2,maxmem=3590M" +
+			"-machine q35,nvdimm=on -cpu max,-erms,-fsrm,-la57,-pku,-smap,-smep,-umip -smp 1 -m 512M,slots=2,maxmem=3590M" +
 				" -object memory-backend-file,id=mem0,mem-path=a,,b,,,,c,size=2097152,share=on -device nvdimm,id=nv0,memdev=mem0,label-size=4096,unarmed=on" +
 				" -object memory-backend-file,id=mem1,mem-path=d,size=4194304,share=on -device virtio-pmem-pci,id=vp1,memdev=mem1"},
 	} {

@@ -37,7 +37,7 @@ func (c *Cache) Unpacked(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }()
 	if err := c.fetch(ctx, name, temporary); err != nil {
 		return "", err
 	}

@@ -139,7 +139,7 @@ func loadModule(name string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("load module %s: %w", name, err)
 	}
@@ -159,7 +159,7 @@ func take(s plan.Step, places []plan.Place) plan.StepResult {
 	if err != nil {
 		return fail(err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	fill := strings.NewReplacer(placeholders(places)...)
 	var args []string
 	for _, a := range s.Args {
@@ -175,8 +175,8 @@ func take(s plan.Step, places []plan.Place) plan.StepResult {
 	}
 	limit := time.AfterFunc(s.Limit, func() {
 		// Its goroutines say where they are before it is killed for good.
-		unix.Kill(-cmd.Process.Pid, unix.SIGQUIT)
-		time.AfterFunc(3*time.Second, func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGQUIT)
+		time.AfterFunc(3*time.Second, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	})
 	err = cmd.Wait()
 	if !limit.Stop() {

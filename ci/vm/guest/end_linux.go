@@ -31,7 +31,7 @@ func sendOut(report plan.End) error {
 	if err != nil {
 		return err
 	}
-	defer line.Close()
+	defer func() { _ = line.Close() }()
 	if err := makeRaw(line); err != nil {
 		return fmt.Errorf("%s: %w", outbox, err)
 	}
@@ -67,9 +67,9 @@ func makeRaw(line *os.File) error {
 // return.
 func end(status int) {
 	if port, err := os.OpenFile("/dev/port", os.O_WRONLY, 0); err == nil {
-		port.WriteAt([]byte{byte(plan.FirstExit + status)}, plan.ExitPort)
+		_, _ = port.WriteAt([]byte{byte(plan.FirstExit + status)}, plan.ExitPort)
 	}
 	// There is no exit device: to the host this is a machine that died.
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	select {}
 }

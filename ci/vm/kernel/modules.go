@@ -74,7 +74,7 @@ func dependencies(file string) (needs, wishes []string, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	section := f.Section(".modinfo")
 	if section == nil {
 		return nil, nil, fmt.Errorf("%s: no section .modinfo", file)

@@ -84,7 +84,7 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 		return errors.New("no machine was named: MACHINE:JOB,JOB; see -help")
 	}
 	start := time.Now()
-	say := func(format string, args ...any) { fmt.Fprintf(w, "vm: "+format+"\n", args...) }
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "vm: "+format+"\n", args...) }
 	lab, err := vm.NewLab(ctx, vm.LabConfig{Guest: o.guest, KVM: o.kvm, Say: say})
 	if err != nil {
 		return err
@@ -111,6 +111,7 @@ func run(ctx context.Context, args []string, w io.Writer) error {
 // shift is a machine and its jobs.
 type shift struct {
 	machine vm.Machine
+	folder  string // in reports/vm
 	names   []string
 	jobs    []job
 }
@@ -130,8 +131,15 @@ func parse(args []string, known map[string]job) (shifts []shift, err error) {
 			}
 			s.names, s.jobs = append(s.names, j), append(s.jobs, found)
 		}
-		if slices.ContainsFunc(shifts, func(other shift) bool { return other.machine.Name == s.machine.Name }) {
-			return nil, fmt.Errorf("%q: the machine is named twice", arg)
+		s.folder = name
+		for _, other := range shifts {
+			if other.machine.Name != name {
+				continue
+			}
+			s.folder += "-" // so that several of one machine can share its jobs
+			if slices.ContainsFunc(s.names, func(job string) bool { return slices.Contains(other.names, job) }) {
+				return nil, fmt.Errorf("%q: the machine has one of these jobs twice", arg)
+			}
 		}
 		shifts = append(shifts, s)
 	}
@@ -160,7 +168,7 @@ func work(ctx context.Context, lab *vm.Lab, o options, shifts []shift, w io.Writ
 	var errs []error
 	for i := range all {
 		<-all[i].done
-		fmt.Fprint(w, all[i].text.String())
+		_, _ = fmt.Fprint(w, all[i].text.String())
 		errs = append(errs, all[i].err)
 	}
 	wg.Wait()
@@ -173,10 +181,10 @@ func (s shift) run(ctx context.Context, lab *vm.Lab, o options, w io.Writer) err
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(media)
+	defer func() { _ = os.RemoveAll(media) }()
 	m := s.machine
 	boot := vm.Boot{
-		Machine: m, Media: media, Out: filepath.Join(o.reports, "vm", m.Name), Files: map[string]string{},
+		Machine: m, Media: media, Out: filepath.Join(o.reports, "vm", s.folder), Files: map[string]string{},
 		Limit: time.Duration(len(s.jobs))*o.limit + time.Minute,
 	}
 	if err := os.RemoveAll(boot.Out); err != nil {
@@ -193,11 +201,11 @@ func (s shift) run(ctx context.Context, lab *vm.Lab, o options, w io.Writer) err
 		return err
 	}
 	var errs []error
-	fmt.Fprintf(w, "vm: machine %s: %.1f s", m.Name, r.Took.Seconds())
+	_, _ = fmt.Fprintf(w, "vm: machine %s: %.1f s", m.Name, r.Took.Seconds())
 	for _, step := range r.Steps {
-		fmt.Fprintf(w, ", %s %.1f s", step.Name, step.Seconds)
+		_, _ = fmt.Fprintf(w, ", %s %.1f s", step.Name, step.Seconds)
 	}
-	fmt.Fprintln(w)
+	_, _ = fmt.Fprintln(w)
 	if len(r.Steps) != len(s.jobs) {
 		return fmt.Errorf("machine %s: the guest took %d of %d steps; its console is %s", m.Name, len(r.Steps), len(s.jobs), filepath.Join(boot.Out, "console.txt"))
 	}
@@ -240,6 +248,6 @@ func merge(o options, shifts []shift, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "vm: %d runs side by side: %s\n", len(all.Runs), o.merged)
+	_, _ = fmt.Fprintf(w, "vm: %d runs side by side: %s\n", len(all.Runs), o.merged)
 	return writeReport(o.merged, all.WriteHTML)
 }

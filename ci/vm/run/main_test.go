@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 		"adr":      `"adr": there is no job ""`,
 		"adr:":     `"adr:": there is no job ""`,
 		"adr:cpu,": `"adr:cpu,": there is no job ""`,
-		"eadr:cpu": `"eadr:cpu": the machine is named twice`,
+		"eadr:cpu": `"eadr:cpu": the machine has one of these jobs twice`,
 		"adr:CPU":  `"adr:CPU": there is no job "CPU"`,
 	} {
 		if _, err := parse([]string{"eadr:cpu", arg}, known); err == nil || !strings.Contains(err.Error(), want) {

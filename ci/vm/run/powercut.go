@@ -28,13 +28,13 @@ func powerCut(ctx context.Context, lab *vm.Lab, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(media)
+	defer func() { _ = os.RemoveAll(media) }()
 	var places []string
 	for _, d := range m.DIMMs {
 		places = append(places, d.Name)
 	}
 	random := rand.New(rand.NewPCG(o.seed, 0))
-	fmt.Fprintf(w, "power-cut: %d runs from seed %d on\n", o.runs, o.seed)
+	_, _ = fmt.Fprintf(w, "power-cut: %d runs from seed %d on\n", o.runs, o.seed)
 	var results []powercut.Result
 	var before powercut.Stream
 	// One boot more than runs: the last looks for what the last run has written.
@@ -73,7 +73,7 @@ func powerCut(ctx context.Context, lab *vm.Lab, o options, w io.Writer) error {
 		before = stream
 	}
 	text, holds := powercut.Summarize(results)
-	fmt.Fprint(w, text)
+	_, _ = fmt.Fprint(w, text)
 	if !holds {
 		return errors.New("power-cut: it doesn't hold")
 	}

@@ -162,13 +162,13 @@ func compareSequences(w io.Writer, _ vm.Machine, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	c, err := sequences.Check(f)
 	if err != nil {
 		return err
 	}
-	fmt.Fprint(w, c.Differences)
-	fmt.Fprintln(w, c.Summary())
+	_, _ = fmt.Fprint(w, c.Differences)
+	_, _ = fmt.Fprintln(w, c.Summary())
 	if c.Different > 0 {
 		return fmt.Errorf("%d sequences have other outcomes on the emulated machine", c.Different)
 	}
