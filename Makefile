@@ -62,12 +62,14 @@ SURVEYED := adr1G:survey eadr:survey nodomain:survey virtio-pmem:survey badblock
 
 .PHONY: parity
 parity: vm-programs ## Ask a real kernel and the emulated machine the same questions, and run the same programs on both.
+	@rm -rf reports/vm
 	@./bin/vm -parallel 2 $(VM) adr:survey,sequences $(SURVEYED)
 	@./bin/parity reports/vm/*/survey.json.gz
 
 # What continuous integration does of both.
 .PHONY: ci-vm
 ci-vm: vm-programs
+	@rm -rf reports/vm
 	@./bin/vm -parallel 2 $(VM) adr:conformance adr:survey,sequences $(SURVEYED:survey=survey-hardware)
 	@./bin/parity reports/vm/*/survey.json.gz
 

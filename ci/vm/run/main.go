@@ -118,7 +118,7 @@ type shift struct {
 
 // parse reads the arguments MACHINE:JOB,JOB.
 func parse(args []string, known map[string]job) (shifts []shift, err error) {
-	for _, arg := range args {
+	for i, arg := range args {
 		name, list, _ := strings.Cut(arg, ":")
 		var s shift
 		if s.machine, err = vm.MachineNamed(name); err != nil {
@@ -136,7 +136,7 @@ func parse(args []string, known map[string]job) (shifts []shift, err error) {
 			if other.machine.Name != name {
 				continue
 			}
-			s.folder += "-" // so that several of one machine can share its jobs
+			s.folder = fmt.Sprintf("%s-%d", name, i+1) // several of one machine share its jobs
 			if slices.ContainsFunc(s.names, func(job string) bool { return slices.Contains(other.names, job) }) {
 				return nil, fmt.Errorf("%q: the machine has one of these jobs twice", arg)
 			}
