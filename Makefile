@@ -60,6 +60,15 @@ conformance-vm-libpmem2: vm-programs conformance-binary-libpmem2 ## Check the C 
 
 SURVEYED := adr1G:survey eadr:survey nodomain:survey virtio-pmem:survey badblocks:survey tables:survey
 
+.PHONY: conformance-vm-all
+conformance-vm-all: vm-programs ## Check what DAX can show on every virtual machine, also without CLWB and CLFLUSHOPT, and on virtio-pmem.
+	@./bin/vm -parallel 2 $(VM) adr:conformance eadr:conformance nodomain:conformance-dax virtio-pmem:conformance-dax \
+	  tables:conformance-dax noclwb:cpu noclflushopt:cpu
+
+.PHONY: vm-selftest
+vm-selftest: ## Check that a virtual machine that panics, hangs, or says nothing is a failure that tells why.
+	CGO_ENABLED=0 $(GO) test ./ci/vm -run Broken -v -vm.boot -count=1
+
 .PHONY: parity
 parity: vm-programs ## Ask a real kernel and the emulated machine the same questions, and run the same programs on both.
 	@rm -rf reports/vm

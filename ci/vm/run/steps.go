@@ -134,6 +134,11 @@ func takeReport(w io.Writer, o options, m vm.Machine, dir, name string) error {
 	if err := r.WriteText(w); err != nil {
 		return err
 	}
+	if name == "libpmem2" {
+		if err := besideGo(w, o, m, r); err != nil {
+			return err
+		}
+	}
 	if s := r.Summary(); s.Fail+s.Error > 0 {
 		return fmt.Errorf("%s: %d rows fail, %d have an error", file, s.Fail, s.Error)
 	}
