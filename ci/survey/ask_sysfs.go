@@ -74,11 +74,15 @@ func (s *session) askSysfs() {
 		}
 		node := fmt.Sprintf("%d:%d", st.Major(), st.Minor())
 		if p.Kind == plan.DevDax {
+			// The character device mostly has the name of the nd device that it lies in; if the
+			// kernel had used up that name, it has another.
+			s.node = path.Base(p.Device)
 			s.walk("nd device", "bus/nd/devices/"+s.holder, false)
 			s.walk("device", "dev/char/"+node, false)
 			s.walk("dax_region", "dev/char/"+node+"/../dax_region", false)
 			s.askLink("dev/char", "dev/char/"+node)
 			s.askLink("bus/dax", "bus/dax/devices/"+path.Base(p.Device))
+			s.node = ""
 		} else {
 			s.walk("nd device", "bus/nd/devices/"+s.holder, false)
 			s.walk("device", "dev/block/"+node, false)
@@ -198,8 +202,10 @@ func (s *session) attrText(name, at string) string {
 // form is text without the numbers of devices. The device on the namespace is told from
 // others of its kind.
 func (s *session) form(text string) string {
-	if s.holder != "" {
-		text = regexp.MustCompile(`\b`+regexp.QuoteMeta(s.holder)+`\b`).ReplaceAllString(text, strings.TrimRight(s.holder, "0123456789.")+"# on the namespace")
+	for _, name := range []string{s.holder, s.node} {
+		if name != "" {
+			text = regexp.MustCompile(`\b`+regexp.QuoteMeta(name)+`\b`).ReplaceAllString(text, strings.TrimRight(name, "0123456789.")+"# on the namespace")
+		}
 	}
 	for _, n := range numbered {
 		text = n.pattern.ReplaceAllString(text, n.form)

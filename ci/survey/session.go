@@ -21,6 +21,7 @@ type session struct {
 	family  string
 	object  string
 	holder  string // of the namespace that sysfs is asked about: "dax0.0"
+	node    string // the character device on it, while that is asked about: "dax0.0"
 	errs    []error
 }
 
