@@ -26,7 +26,7 @@ func Machines() ([]Machine, error) {
 		{Name: "adr1G", Memory: 1024, Persistence: "mem-ctrl", DIMMs: []DIMM{
 			{Size: 4 * gib, Namespace: plan.Namespace{Name: "dax1G", Kind: plan.DevDax, Align: gib}},
 		}},
-		{Name: "virtio-pmem", Memory: 1024, Facts: []string{"kernel=6.1", "fsdax", "!mapsync", "!dimms"}, DIMMs: []DIMM{
+		{Name: "virtio-pmem", Memory: 1024, Facts: []string{"kernel=6.1", "!fsdax", "!mapsync", "!dimms"}, DIMMs: []DIMM{
 			{Size: 192 * mib, Virtio: true, Namespace: plan.Namespace{Name: "ext4-dax", Kind: plan.FSDax, FS: "ext4", Options: "dax=always"}},
 		}},
 		{Name: "power-cut", Memory: 512, Persistence: "mem-ctrl", DIMMs: []DIMM{
@@ -84,7 +84,7 @@ func ownTables() (Machine, error) {
 	})
 	return Machine{
 		Name: "tables", Memory: 1024, Persistence: "mem-ctrl", Tables: tables,
-		Facts: []string{"kernel=6.1", "devdax", "fsdax", "mapsync", "flush-hints", "clear-error", "usc"},
+		Facts: []string{"kernel=6.1", "devdax", "fsdax", "mapsync", "flush-hints", "clear-error"},
 		DIMMs: []DIMM{
 			{Size: size, Namespace: plan.Namespace{Name: "dax2M", Kind: plan.DevDax}}, // and the next DIMM
 			{Size: size},
