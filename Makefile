@@ -73,6 +73,7 @@ vm-selftest: ## Check that a virtual machine that panics, hangs, or says nothing
 parity: vm-programs ## Ask a real kernel and the emulated machine the same questions, and run the same programs on both.
 	@rm -rf reports/vm
 	@./bin/vm -parallel 2 $(VM) adr:survey,sequences $(SURVEYED)
+	@./bin/parity -broken all reports/vm/*/survey.json.gz >reports/parity-broken.txt || { cat reports/parity-broken.txt; exit 1; }
 	@./bin/parity reports/vm/*/survey.json.gz
 
 # What continuous integration does of both.
@@ -80,6 +81,7 @@ parity: vm-programs ## Ask a real kernel and the emulated machine the same quest
 ci-vm: vm-programs
 	@rm -rf reports/vm
 	@./bin/vm -parallel 2 $(VM) adr:conformance adr:survey,sequences $(SURVEYED:survey=survey-hardware)
+	@./bin/parity -broken all reports/vm/*/survey.json.gz >reports/parity-broken.txt || { cat reports/parity-broken.txt; exit 1; }
 	@./bin/parity reports/vm/*/survey.json.gz
 
 .PHONY: power-cut

@@ -78,7 +78,10 @@ func jobs(o options) map[string]job {
 					"/init", "sequences", "-seed", fmt.Sprint(o.seed), "-count", fmt.Sprint(o.sequences), "-out", "/out/sequences.txt",
 				}}
 			},
-			finish: compareSequences,
+			finish: func(w io.Writer, m vm.Machine, dir string) error {
+				_, err := fmt.Fprintf(w, "sequences of the seeds from %d on, -seed repeats them\n", o.seed)
+				return errors.Join(err, compareSequences(w, m, dir))
+			},
 		},
 	}
 }
