@@ -232,6 +232,9 @@ func (d deviation) compare(reports []*survey.Report, wrap func(survey.Kernel) su
 		return nil, err
 	}
 	for _, r := range reports {
+		if len(r.Only) > 0 && !slices.Contains(r.Only, d.family) {
+			continue // its kernel wasn't asked
+		}
 		var places []plan.Place
 		for _, p := range r.Places {
 			if p.Kind == d.kind {
