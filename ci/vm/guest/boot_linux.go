@@ -108,7 +108,7 @@ func worst(results []plan.StepResult) int {
 // mountKernel mounts what the kernel offers, and room for files.
 func mountKernel() error {
 	for _, m := range []struct{ kind, where string }{
-		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/dev/shm"},
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"devpts", "/dev/pts"}, {"tmpfs", "/dev/shm"},
 		{"tmpfs", "/run"}, {"tmpfs", "/tmp"}, {"tmpfs", plan.Out}, {"debugfs", "/sys/kernel/debug"},
 	} {
 		if err := os.MkdirAll(m.where, 0o755); err != nil {
