@@ -94,7 +94,7 @@ func Emulate(name string, places []plan.Place) (*emu.Machine, []plan.Place, erro
 // addPlace adds what p is of to the machine.
 func addPlace(m *emu.Machine, p *plan.Place, region emu.Region, virtio bool) error {
 	p.Device, p.Region, p.Mount = "", "", ""
-	fs := emu.FS{Size: p.Bytes, DAX: p.Kind == plan.FSDax && p.FS != "" && mountsDAX(p.Options)}
+	fs := emu.FS{Size: p.Bytes, DAX: p.Kind == plan.FSDax && p.FS != "" && p.MountsDAX()}
 	switch {
 	case p.Kind == plan.DevDax && virtio:
 		return fmt.Errorf("parity: %s: the emulated machine has no device DAX on virtio-pmem", p.Name)
@@ -125,11 +125,6 @@ func addPlace(m *emu.Machine, p *plan.Place, region emu.Region, virtio bool) err
 }
 
 const tmpfsSize = 256 << 20
-
-// mountsDAX says whether the options of a mount ask for DAX.
-func mountsDAX(options string) bool {
-	return options == "dax" || options == "dax=always"
-}
 
 // surveyEmulated asks the emulated twin of a machine.
 func surveyEmulated(r survey.Header, wrap func(survey.Kernel) survey.Kernel, only ...string) ([]survey.Answer, error) {

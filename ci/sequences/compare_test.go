@@ -98,16 +98,6 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-func TestMountedDAX(t *testing.T) {
-	for options, want := range map[string]bool{
-		"": false, "dax": true, "dax=always": true, "noatime, dax": true, "dax=inode": false, "dax=never": false, "nodax": false,
-	} {
-		if got := mountedDAX(plan.Place{Namespace: plan.Namespace{Options: options}}); got != want {
-			t.Errorf("%q: got %t, want %t", options, got, want)
-		}
-	}
-}
-
 func TestMainRefusesFlags(t *testing.T) {
 	if status := Main([]string{"-nonsense"}); status != 2 {
 		t.Errorf("status %d, want 2", status)

@@ -1,9 +1,9 @@
 package sequences
 
 import (
+	"errors"
 	"fmt"
 	"path"
-	"strings"
 
 	"pmemlab/ci/vm/plan"
 	"pmemlab/emu"
@@ -29,14 +29,15 @@ func Emulate(places []plan.Place, domain string) (*emu.Machine, []plan.Place, er
 		} else {
 			fs := emu.FS{Size: max(size, 64<<20), Type: emu.Tmpfs}
 			if p.Kind != plan.Tmpfs {
-				fs.DAX, fs.Region = mountedDAX(p), region
+				fs.DAX, fs.Region = p.MountsDAX(), region
 				switch p.FS {
 				case "ext4":
 					fs.Type = emu.Ext4
 				case "xfs":
 					fs.Type = emu.XFS
 				default:
-					return nil, nil, fmt.Errorf("place %s has file system %q, allowed are ext4 and xfs", p.Name, p.FS)
+					err := fmt.Errorf("place %s has file system %q, allowed are ext4 and xfs", p.Name, p.FS)
+					return nil, nil, errors.Join(err, m.Shutdown())
 				}
 			}
 			p.Mount = path.Dir(m.AddFS(fs).Path("file"))
@@ -44,28 +45,10 @@ func Emulate(places []plan.Place, domain string) (*emu.Machine, []plan.Place, er
 		made = append(made, p)
 	}
 	if err := m.Err(); err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, m.Shutdown())
 	}
 	return m, made, nil
 }
 
 // usable says whether sequences can run on a place.
 func usable(p plan.Place) bool { return p.Kind == plan.DevDax || p.Mount != "" }
-
-// mountedDAX says whether files of the place are mapped past the page cache.
-func mountedDAX(p plan.Place) bool {
-	for option := range strings.SplitSeq(p.Options, ",") {
-		if option = strings.TrimSpace(option); option == "dax" || option == "dax=always" {
-			return true
-		}
-	}
-	return false
-}
-
-// alignOf is the alignment of a device DAX.
-func alignOf(p plan.Place) uint64 {
-	if p.Align == 0 {
-		return 2 << 20
-	}
-	return p.Align
-}

@@ -157,7 +157,7 @@ func (g *generator) addObject(name string, place plan.Place) {
 	}
 	g.objects = append(g.objects, o)
 	if o.device {
-		o.size, o.align = place.Bytes, alignOf(place)
+		o.size, o.align = place.Bytes, place.Alignment()
 	} else {
 		o.size = page * (2 + g.rand.Uint64N(30))
 		if g.chance(12) {

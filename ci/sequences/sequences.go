@@ -52,7 +52,7 @@ func Run(machine platform.Platform, places []plan.Place, from, count uint64, w i
 		if p.Kind != plan.DevDax {
 			continue
 		}
-		b, unmap, err2 := mapWindow(machine, p.Device, p.Bytes, alignOf(p))
+		b, unmap, err2 := mapWindow(machine, p.Device, p.Bytes, p.Alignment())
 		if err2 != nil {
 			return fmt.Errorf("place %s: %w", p.Name, err2)
 		}

@@ -257,7 +257,7 @@ func TestDeviations(t *testing.T) {
 // TestStrayByte: what is stored outside of what a program stores to is found in time.
 func TestStrayByte(t *testing.T) {
 	m, places := emulated(t, "memory_controller")
-	b, unmap, err := mapWindow(m, places[0].Device, places[0].Bytes, alignOf(places[0]))
+	b, unmap, err := mapWindow(m, places[0].Device, places[0].Bytes, places[0].Alignment())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,5 +288,25 @@ func TestNothingLeft(t *testing.T) {
 	log := logOf(t, m, places, 1795361503, 1)
 	if !strings.Contains(log, "end older map -> ok") || !strings.Contains(log, "end older reservation -> ok") {
 		t.Errorf("the program doesn't show it:\n%s", log)
+	}
+}
+
+// TestEmulateLeavesNothing: a machine that can't be built is shut down.
+func TestEmulateLeavesNothing(t *testing.T) {
+	descriptors := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	places := slices.Clone(guestPlaces[:4])
+	places[3].FS = "btrfs"
+	before := descriptors()
+	if _, _, err := Emulate(places, ""); err == nil || !strings.Contains(err.Error(), `"btrfs"`) {
+		t.Errorf("%v: want the file system in it", err)
+	}
+	if after := descriptors(); after != before {
+		t.Errorf("%d descriptors are open, %d were before", after, before)
 	}
 }

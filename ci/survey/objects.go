@@ -49,12 +49,8 @@ func (s *session) furnish() {
 		s.object = p.Name
 		switch {
 		case p.Kind == plan.DevDax:
-			align := p.Align
-			if align == 0 {
-				align = huge
-			}
 			s.objects = append(s.objects, object{
-				name: p.Name, path: p.Device, kind: deviceDAX, place: p, align: align, size: p.Bytes,
+				name: p.Name, path: p.Device, kind: deviceDAX, place: p, align: p.Alignment(), size: p.Bytes,
 				modes: []openMode{readOnly, readWrite, writeOnly, pathOnly},
 			})
 		case p.Mount != "":

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pmemlab/ci/vm/label"
 	"pmemlab/ci/vm/plan"
 )
 
@@ -217,7 +218,11 @@ func makeImage(file string, d DIMM) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Truncate(int64(d.Size)), f.Close())
+	err = f.Truncate(int64(d.Size))
+	if err == nil && d.LabelSize > 0 {
+		err = label.Initialize(f, int64(d.Size), int64(d.LabelSize))
+	}
+	return errors.Join(err, f.Close())
 }
 
 // pack writes the initramfs.

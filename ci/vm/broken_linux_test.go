@@ -2,6 +2,7 @@ package vm
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"os"
 	"os/exec"
@@ -103,8 +104,6 @@ func TestBrokenSteps(t *testing.T) {
 	hangs.Limit = time.Second
 	gone := step("gone")
 	gone.Args = []string{"/bin/no-such-program"}
-	optional := step("optional", "fails")
-	optional.Optional = true
 	for _, c := range []struct {
 		name   string
 		dimm   DIMM
@@ -113,8 +112,8 @@ func TestBrokenSteps(t *testing.T) {
 		fails  string            // what the error says; "" if there's none
 		logs   map[string]string // what logs of steps have in them
 	}{
-		{"works", dax, []plan.Step{step("a", "works", "{dax}"), optional, step("b", "works", "{tmpfs/}")}, 0, "",
-			map[string]string{"a": "it works: [/dev/dax0.0]", "optional": "something is wrong", "b": "it works: [/mnt/tmpfs]"}},
+		{"works", dax, []plan.Step{step("a", "works", "{dax}"), step("b", "works", "{tmpfs/}")}, 0, "",
+			map[string]string{"a": "it works: [/dev/dax0.0]", "b": "it works: [/mnt/tmpfs]"}},
 		{"fails", dax, []plan.Step{step("a", "fails"), hangs, gone}, 7, "",
 			map[string]string{"a": "something is wrong", "hangs": "main.hang()", "gone": ""}},
 		{"hangs", dax, []plan.Step{hangs, step("after", "works")}, 2, "",
@@ -147,6 +146,30 @@ func TestBrokenSteps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBrokenLabels: without a label area the region would be one namespace, whatever its size.
+func TestBrokenLabels(t *testing.T) {
+	l, dir := cached(t)
+	b := small(dir, "labels", DIMM{
+		Size: 64 * mib, LabelSize: 128 << 10, Namespace: plan.Namespace{Name: "dax", Kind: plan.DevDax, Size: 32 * mib},
+	})
+	r, err := l.Run(t.Context(), b)
+	if err != nil || r.Status != 0 {
+		t.Fatalf("status %d: %v", r.Status, err)
+	}
+	text, err := os.ReadFile(filepath.Join(b.Out, "places.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var places []plan.Place
+	if err := json.Unmarshal(text, &places); err != nil {
+		t.Fatal(err)
+	}
+	// Its info block takes 2 MiB.
+	if p, err := plan.Find(places, "dax"); err != nil || p.Bytes != 30*mib {
+		t.Errorf("%+v, %v: want a device of 30 MiB", p, err)
 	}
 }
 

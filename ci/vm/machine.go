@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"pmemlab/ci/vm/plan"
@@ -16,8 +15,6 @@ type Machine struct {
 	Name string
 	// CPU are features that QEMU's model "max" has more or less: "-clwb,vendor=GenuineIntel".
 	CPU string
-	// CPUs is how many; 0 is one.
-	CPUs int
 	// Memory is in MiB; 0 is 512.
 	Memory uint64
 	// Persistence is QEMU's nvdimm-persistence: "mem-ctrl" is ADR, "cpu" eADR, "" says nothing.
@@ -109,9 +106,6 @@ func (m Machine) check() error {
 	if m.memory() > 2048 {
 		return fmt.Errorf("memory %d MiB: with more than 2048 the DIMMs aren't at 4 GiB", m.memory())
 	}
-	if m.CPUs < 0 {
-		return fmt.Errorf("%d CPUs: want one or more", m.CPUs)
-	}
 	var errs []error
 	names := map[string]bool{"tmpfs": true}
 	for i, d := range m.DIMMs {
@@ -148,12 +142,9 @@ const model = "max,-erms,-fsrm,-la57,-pku,-smap,-smep,-umip"
 
 // arguments are QEMU's for the hardware; images are the files of the DIMMs.
 func (m Machine) arguments(images []string) []string {
-	cpu, cpus := model, m.CPUs
+	cpu := model
 	if m.CPU != "" {
 		cpu += "," + m.CPU
-	}
-	if cpus == 0 {
-		cpus = 1
 	}
 	board := "q35,nvdimm=on"
 	if m.Persistence != "" {
@@ -164,7 +155,7 @@ func (m Machine) arguments(images []string) []string {
 		room += d.Size>>20 + 1024 // its address may be rounded up
 	}
 	args := []string{
-		"-machine", board, "-cpu", cpu, "-smp", strconv.Itoa(cpus),
+		"-machine", board, "-cpu", cpu, "-smp", "1",
 		"-m", fmt.Sprintf("%dM,slots=%d,maxmem=%dM", m.memory(), max(len(m.DIMMs), 1), room),
 	}
 	for i, d := range m.DIMMs {

@@ -95,10 +95,10 @@ func (s *stopwatch) lap(what string) {
 	s.last = now
 }
 
-// worst is the status of all steps: the first that isn't 0, and isn't that of an optional one.
+// worst is the status of all steps: the first that isn't 0.
 func worst(results []plan.StepResult) int {
 	for _, r := range results {
-		if r.Status != 0 && !r.Optional {
+		if r.Status != 0 {
 			return min(r.Status, plan.MaxStatus)
 		}
 	}
@@ -148,7 +148,7 @@ func loadModule(name string) error {
 
 // take runs the program of a step. What it prints goes to the console and to a file in Out.
 func take(s plan.Step, places []plan.Place) plan.StepResult {
-	result := plan.StepResult{Name: s.Name, Status: plan.MaxStatus, Optional: s.Optional}
+	result := plan.StepResult{Name: s.Name, Status: plan.MaxStatus}
 	start := time.Now()
 	fail := func(err error) plan.StepResult {
 		result.Error = err.Error()

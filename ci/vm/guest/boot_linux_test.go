@@ -8,9 +8,7 @@ import (
 )
 
 func TestWorst(t *testing.T) {
-	s := func(status int, optional ...bool) plan.StepResult {
-		return plan.StepResult{Status: status, Optional: len(optional) > 0}
-	}
+	s := func(status int) plan.StepResult { return plan.StepResult{Status: status} }
 	for _, c := range []struct {
 		results []plan.StepResult
 		want    int
@@ -18,8 +16,7 @@ func TestWorst(t *testing.T) {
 		{nil, 0},
 		{[]plan.StepResult{s(0), s(0)}, 0},
 		{[]plan.StepResult{s(0), s(7), s(9)}, 7},
-		{[]plan.StepResult{s(8, true), s(0)}, 0},
-		{[]plan.StepResult{s(8, true), s(7), s(0)}, 7},
+		{[]plan.StepResult{s(8), s(7), s(0)}, 8},
 		{[]plan.StepResult{s(255)}, plan.MaxStatus},
 		{[]plan.StepResult{s(plan.MaxStatus + 1)}, plan.MaxStatus},
 	} {

@@ -109,15 +109,11 @@ func configure(region string, n plan.Namespace) (string, error) {
 		return "", err
 	}
 	holder := filepath.Join(region, name)
-	align := n.Align
-	if align == 0 {
-		align = 2 << 20
-	}
 	settings := [][2]string{{"uuid", newUUID()}}
 	if n.Kind == plan.BTT {
 		settings = append(settings, [2]string{"sector_size", "4096"})
 	} else {
-		settings = append(settings, [2]string{"mode", "ram"}, [2]string{"align", strconv.FormatUint(align, 10)})
+		settings = append(settings, [2]string{"mode", "ram"}, [2]string{"align", strconv.FormatUint(n.Alignment(), 10)})
 	}
 	settings = append(settings, [2]string{"namespace", namespace})
 	for _, s := range settings {

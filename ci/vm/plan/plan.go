@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,24 @@ type Namespace struct {
 	Options string   `json:"options,omitempty"`
 }
 
+// Alignment is that of DevDax and FSDax in bytes.
+func (n Namespace) Alignment() uint64 {
+	if n.Align == 0 {
+		return 2 << 20
+	}
+	return n.Align
+}
+
+// MountsDAX says whether the options have files mapped past the page cache.
+func (n Namespace) MountsDAX() bool {
+	for option := range strings.SplitSeq(n.Options, ",") {
+		if option = strings.TrimSpace(option); option == "dax" || option == "dax=always" {
+			return true
+		}
+	}
+	return false
+}
+
 // Place is what there is of a Namespace.
 type Place struct {
 	Namespace
@@ -84,17 +103,14 @@ type Step struct {
 	Env  []string `json:"env,omitempty"`
 	// Limit is how long it may take.
 	Limit time.Duration `json:"limit"`
-	// Optional steps may fail: their status is told, and isn't the guest's.
-	Optional bool `json:"optional,omitempty"`
 }
 
 // StepResult is how a step ended; Out/steps.json has them all.
 type StepResult struct {
-	Name     string  `json:"name"`
-	Status   int     `json:"status"`
-	Error    string  `json:"error,omitempty"`
-	Seconds  float64 `json:"seconds"`
-	Optional bool    `json:"optional,omitempty"`
+	Name    string  `json:"name"`
+	Status  int     `json:"status"`
+	Error   string  `json:"error,omitempty"`
+	Seconds float64 `json:"seconds"`
 }
 
 // ReadPlaces reads what the guest has made.

@@ -36,10 +36,10 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		&Plan{
 			Modules:    []string{"nfit"},
 			Namespaces: []Namespace{{Name: "a", Kind: FSDax, Address: 1 << 32, Align: 4096, Size: 1 << 40, FS: "xfs", MakeFS: []string{"-m"}, Options: "dax=always"}},
-			Steps:      []Step{{Name: "s", Args: []string{"/init", "{a/}"}, Env: []string{"A=b"}, Limit: time.Minute, Optional: true}}, Keep: true,
+			Steps:      []Step{{Name: "s", Args: []string{"/init", "{a/}"}, Env: []string{"A=b"}, Limit: time.Minute}}, Keep: true,
 		},
 		&[]Place{{Namespace: Namespace{Name: "a"}, Device: "/dev/pmem0", Region: "r", Bytes: 1 << 40, Mount: "/mnt/a"}},
-		&End{Status: 7, Error: "e", Steps: []StepResult{{Name: "s", Status: 7, Error: "exit status 7", Seconds: 1.5, Optional: true}}},
+		&End{Status: 7, Error: "e", Steps: []StepResult{{Name: "s", Status: 7, Error: "exit status 7", Seconds: 1.5}}},
 	} {
 		text, err := json.Marshal(want)
 		if err != nil {
@@ -48,6 +48,24 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		got := reflect.New(reflect.TypeOf(want).Elem()).Interface()
 		if err := json.Unmarshal(text, got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s, %v: %+v, want %+v", text, err, got, want)
+		}
+	}
+}
+
+func TestMountsDAX(t *testing.T) {
+	for options, want := range map[string]bool{
+		"": false, "dax": true, "dax=always": true, "noatime, dax": true, "dax=inode": false, "dax=never": false, "nodax": false,
+	} {
+		if got := (Namespace{Options: options}).MountsDAX(); got != want {
+			t.Errorf("%q: got %t, want %t", options, got, want)
+		}
+	}
+}
+
+func TestAlignment(t *testing.T) {
+	for align, want := range map[uint64]uint64{0: 2 << 20, 4096: 4096, 1 << 30: 1 << 30} {
+		if got := (Namespace{Align: align}).Alignment(); got != want {
+			t.Errorf("%d: got %d, want %d", align, got, want)
 		}
 	}
 }
