@@ -227,7 +227,7 @@ func (r request) refused(op string, err error) error {
 // that can't be learnt, the open mode is what mmap complained about.
 func (r request) modeAllows() bool {
 	flags, err := r.source.machine.GetFL(r.source.fd)
-	if err != nil {
+	if err != nil || flags&platform.OPath != 0 {
 		return false
 	}
 	if r.sharing == Shared && r.prot&ProtWrite != 0 {
