@@ -28,9 +28,9 @@ type mapInput struct {
 	Machine     byte // of mapMachines
 	Object      byte // of the machine's objects
 	Access      byte // of accesses
-	Granularity byte // remainder by 16; 0: not set, 1 to 5: BYTE or CACHE_LINE, else PAGE
+	Granularity byte // remainder by 32; 0: not set, 1 to 8: BYTE or CACHE_LINE, else PAGE
 	Forced      byte // above 240: forced to a granularity
-	Sharing     byte // odd multiples of 4: private
+	Sharing     byte // remainder by 16; 4: private
 	Prot        byte // bits
 	Answer      byte // of mapAnswers
 	Reserve     byte // remainder by 32, from reserveDeleted on
@@ -95,7 +95,13 @@ type mapMachine struct {
 	objects  []*mapObject
 }
 
-type mapInstance struct{ machines []*mapMachine }
+type mapInstance struct {
+	machines []*mapMachine
+	// The input that is run is here, since the engine runs each on a stack of its own, which
+	// is small and has to grow.
+	input mapInput
+	try   mapTry
+}
 
 const (
 	mib = 1 << 20
@@ -219,11 +225,10 @@ func (i *mapInstance) Close() error {
 
 // Run is Instance.Run.
 func (i *mapInstance) Run(input []byte) (bool, error) {
-	var in mapInput
-	Decode(input, &in)
-	m := i.machines[int(in.Machine)%len(i.machines)]
-	t := mapTry{m: m}
-	err := t.run(&in)
+	Decode(input, &i.input)
+	t := &i.try
+	*t = mapTry{m: i.machines[int(i.input.Machine)%len(i.machines)]}
+	err := t.run(&i.input)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", t.words(), err)
 	}
@@ -264,19 +269,25 @@ func (t *mapTry) run(in *mapInput) (err error) {
 		return err
 	}
 	around := Around{Page: page, Align: q.Source.Align, Size: q.Source.Size}
-	q.Offset = in.Offset.In(around) & (1<<63 - 1)
+	q.Offset = in.Offset.In(around)
+	if want := model.SetOffset(q.Offset); want != model.OK {
+		if got := model.Of(pmem2.NewConfig().SetOffset(q.Offset)); got != want {
+			return fmt.Errorf("pmem2_config_set_offset: got %v, want %v", got, want)
+		}
+		return nil
+	}
 	around.Other = q.Offset
 	q.Length = in.Length.In(around)
-	if g := in.Granularity % 16; g != 0 {
+	if g := in.Granularity % 32; g != 0 {
 		q.Granularity, q.GranularitySet = pmem2.GranularityPage, true
-		if g < 6 {
+		if g < 9 {
 			q.Granularity = pmem2.Granularity(g % 2) // BYTE, CACHE_LINE
 		}
 	}
 	if in.Forced > 240 {
 		q.Forced, q.IsForced = pmem2.Granularity(in.Forced%3), true
 	}
-	if in.Sharing%8 == 4 {
+	if in.Sharing%16 == 4 {
 		q.Sharing = pmem2.Private
 	}
 	q.Prot = pmem2.ProtRead | pmem2.ProtWrite
@@ -293,7 +304,11 @@ func (t *mapTry) run(in *mapInput) (err error) {
 	q.Machine.AnswerSync, q.Machine.AnswerPlain, q.Machine.AnswerMove = a.sync, a.plain, a.move
 	before := m.held
 	m.begin(a)
-	got, mapErr := pmem2.NewMap(t.config(), t.source)
+	cfg, err := t.config()
+	if err != nil {
+		return err
+	}
+	got, mapErr := pmem2.NewMap(cfg, t.source)
 	m.answers = answers{}
 	q.Machine.NoRoom = m.asked.plain == syscall.ENOMEM || m.asked.sync == syscall.ENOMEM
 	t.want = model.Map(*q)
@@ -326,7 +341,7 @@ func (t *mapTry) findSource(in *mapInput) (err error) {
 	}
 	t.object = m.objects[n]
 	q.Source, q.Machine.Sync = t.object.source, t.object.sync
-	if in.Access >= 208 { // mostly for reading and writing
+	if in.Access >= 224 { // mostly for reading and writing
 		q.Source.Access = model.Access(in.Access % 4)
 	}
 	if want := model.OpenSource(q.Source); want != model.OK {
@@ -402,27 +417,33 @@ func (t *mapTry) endReservation() error {
 	return err
 }
 
-// config is that of the request.
-func (t *mapTry) config() *pmem2.Config {
+// config is that of the request. The settings have been checked; none may be refused.
+func (t *mapTry) config() (*pmem2.Config, error) {
 	q, cfg := &t.q, pmem2.NewConfig()
+	var errs [7]error
 	if q.GranularitySet {
-		_ = cfg.SetRequiredStoreGranularity(q.Granularity)
+		errs[0] = cfg.SetRequiredStoreGranularity(q.Granularity)
 	}
 	if q.IsForced {
-		_ = cfg.ForceGranularity(q.Forced)
+		errs[1] = cfg.ForceGranularity(q.Forced)
 	}
 	if q.Sharing != pmem2.Shared {
-		_ = cfg.SetSharing(q.Sharing)
+		errs[2] = cfg.SetSharing(q.Sharing)
 	}
 	if q.Prot != pmem2.ProtRead|pmem2.ProtWrite {
-		_ = cfg.SetProtection(q.Prot)
+		errs[3] = cfg.SetProtection(q.Prot)
 	}
-	_ = cfg.SetOffset(q.Offset)
-	_ = cfg.SetLength(q.Length)
+	errs[4] = cfg.SetOffset(q.Offset)
+	errs[5] = cfg.SetLength(q.Length)
 	if q.Reservation != nil {
-		_ = cfg.SetVMReservation(t.reserve, q.Reservation.Offset)
+		errs[6] = cfg.SetVMReservation(t.reserve, q.Reservation.Offset)
 	}
-	return cfg
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
 }
 
 // compare holds what was got against what the model wants.

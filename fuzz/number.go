@@ -50,6 +50,7 @@ var anchors = [...]func(a Around, raw uint64) uint64{
 	func(Around, uint64) uint64 { return 0 },
 	multiple, multiple, multiple, multiple,
 	inside, inside, inside, inside, inside, inside, inside, inside, inside, inside, inside, inside,
+	inside, inside, inside, inside, inside, inside, inside, inside, inside, inside, inside, inside,
 	func(a Around, raw uint64) uint64 { return raw % 9 * a.Page },
 	func(a Around, raw uint64) uint64 {
 		if a.Size == 0 {
@@ -72,9 +73,9 @@ func inside(a Around, raw uint64) uint64 {
 	return raw % (left + 1) * a.Align
 }
 
-// delta is a distance that matters. Most of 32 are none.
+// delta is a distance that matters. Most of 64 are none.
 func delta(a Around, d byte) uint64 {
-	switch d % 32 {
+	switch d % 64 {
 	case 1:
 		return 1
 	case 2:

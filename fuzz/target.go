@@ -66,3 +66,7 @@ func Replay(name, input string) error {
 func Reproducer(name string, input []byte) string {
 	return fmt.Sprintf("fuzz.Replay(%q, %q)", name, input)
 }
+
+// CountsVariable is the environment variable with the directory where native targets write
+// how many inputs were accepted and how many there were, if it is set: a file for each process.
+const CountsVariable = "PMEMLAB_FUZZ_COUNTS"

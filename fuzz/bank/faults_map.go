@@ -1,13 +1,61 @@
 package bank
 
-// mapFaults are in what NewMap makes of its arguments.
+const (
+	mapNew      = "pmem2/map_new.go"
+	mapFile     = "pmem2/map.go"
+	granularity = "pmem2/granularity.go"
+)
+
+// mapFaults are in what NewMap makes of its arguments, and in how a mapping goes.
 var mapFaults = []Fault{
-	{
-		"map-wraps", "offset + length wraps round", "pmem2/map_new.go",
-		"case req.offset > math.MaxUint64-req.size:", "case false:",
-	},
-	{
-		"map-past-end", "a mapping may end a byte behind the source", "pmem2/map_new.go",
-		"case req.offset+req.size > sourceSize:", "case req.offset+req.size > sourceSize+1:",
-	},
+	{"map-wraps", "offset + length may wrap round", mapNew,
+		"case req.offset > math.MaxUint64-req.size:", "case false:"},
+	{"map-past-end", "a mapping may end a byte behind the source", mapNew,
+		"case req.offset+req.size > sourceSize:", "case req.offset+req.size > sourceSize+1:"},
+	{"map-end-exclusive", "a mapping must end before the source does", mapNew,
+		"case req.offset+req.size > sourceSize:", "case req.offset+req.size >= sourceSize:"},
+	{"map-at-end", "length 0 at the very end is taken", mapNew,
+		"case req.offset == sourceSize:", "case false:"},
+	{"map-offset-pages", "the offset is held to the page size, not to the device's alignment", mapNew,
+		"case req.offset%alignment != 0:", "case req.offset%4096 != 0:"},
+	{"map-length-unchecked", "the alignment of the length isn't checked", mapNew,
+		"case req.size%alignment != 0:", "case false:"},
+	{"map-checks-swapped", "the length is looked at where the offset should be", mapNew,
+		"case req.offset%alignment != 0:", "case req.size%alignment != 0:"},
+	{"map-empty-source", "an empty source isn't one", mapNew,
+		"case sourceSize == 0:", "case false:"},
+	{"map-private-device", "private device DAX is let through to the kernel", mapNew,
+		"case req.kind == deviceDAX && set.sharing == Private:", "case false:"},
+	{"map-default-length", "length 0 is the whole source, whatever the offset", mapNew,
+		"req.size = sourceSize - req.offset", "req.size = sourceSize"},
+	{"map-anonymous-offset", "the offset of anonymous memory isn't ignored", mapNew,
+		"req.offset = 0", "_ = req"},
+	{"map-round-down", "what is reserved is rounded down", mapNew,
+		"return (n + alignment - 1) &^ (alignment - 1)", "return n &^ (alignment - 1)"},
+	{"map-round-up-always", "what is a multiple is rounded up to the next", mapNew,
+		"return (n + alignment - 1) &^ (alignment - 1)", "return (n + alignment) &^ (alignment - 1)"},
+	{"map-huge-anonymous", "rounding the length up may wrap round", mapNew,
+		"if req.size > math.MaxUint64-(alignment-1) {", "if false {"},
+	{"map-granularity-equal", "a granularity that is just what is required is refused", mapNew,
+		"if g > s.granularity {", "if g >= s.granularity {"},
+	{"map-old-kernel", "no mapping on a kernel that doesn't know MAP_SHARED_VALIDATE", mapNew,
+		"if !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EINVAL) {", "if !errors.Is(err, syscall.EOPNOTSUPP) {"},
+	{"map-append-only", "EACCES for files that aren't append-only", mapNew,
+		"return err == nil && stx.Attributes&platform.StatxAttrAppend != 0", "return err == nil && stx.Attributes|platform.StatxAttrAppend != 0"},
+	{"map-mode", "a private mapping is held to the mode of a shared one", mapNew,
+		"if r.sharing == Shared && r.prot&ProtWrite != 0 {", "if r.prot&ProtWrite != 0 {"},
+	{"map-not-supported", "EOPNOTSUPP of mmap is passed on as it is", mapNew,
+		"case syscall.EOPNOTSUPP:", "case syscall.EXFULL:"},
+	{"map-leaks-tail", "a mapping that is refused is unmapped by its content's length", mapNew,
+		"return unmapAfter(err, m.machine, addr, m.reserved)", "return unmapAfter(err, m.machine, addr, m.size&^4095)"},
+	{"map-offset-limit", "the offset 2^63-1 is out of range", "pmem2/config.go",
+		"if offset > math.MaxInt64 {", "if offset >= math.MaxInt64 {"},
+	{"delete-content-length", "a mapping is unmapped by its content's length", mapFile,
+		"if err := m.machine.Munmap(m.addr, m.reserved); err != nil {", "if err := m.machine.Munmap(m.addr, m.size&^4095); err != nil {"},
+	{"granularity-forced-first", "private mappings are forced, too", granularity,
+		"case r.sharing == Private:", "case r.sharing == Private && !s.forcedSet:"},
+	{"granularity-unsynced", "a mapping without MAP_SYNC counts as synchronous", granularity,
+		"if !synced {", "if false {"},
+	{"prot-exec", "PROT_EXEC asks for PROT_WRITE", "pmem2/config.go",
+		"flags |= platform.ProtExec", "flags |= platform.ProtWrite"},
 }

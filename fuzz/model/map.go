@@ -94,6 +94,14 @@ func OpenSource(s Source) Result {
 	return OK
 }
 
+// SetOffset is the result of pmem2_config_set_offset(3).
+func SetOffset(offset uint64) Result {
+	if offset > 1<<63-1 {
+		return Fails(pmem2.ErrOffsetOutOfRange)
+	}
+	return OK
+}
+
 // Map is pmem2_map_new(3). The checks stand in their order.
 func Map(q MapRequest) Mapping {
 	refuse := func(r Result) Mapping { return Mapping{Result: r} }
