@@ -105,6 +105,36 @@ selftest: ## Check that the suite finds each of a bank of deliberately broken li
 	@CGO_ENABLED=0 $(GO) build -o bin/selftest ./conformance/selftest/run
 	@./bin/selftest
 
+# FUZZ holds more flags: make fuzz FUZZ='-targets Map,Set'; bin/fuzz native -help prints them.
+FUZZTIME ?= 60s
+.PHONY: fuzz-programs
+fuzz-programs:
+	@CGO_ENABLED=0 $(GO) build -o bin/fuzz ./fuzz/run
+	@CGO_ENABLED=0 $(GO) test -c -fuzz=. -o bin/fuzz.test ./fuzz
+
+.PHONY: fuzz
+fuzz: fuzz-programs ## Fuzz every target for FUZZTIME with the coverage engine, then for 5 s with the fast generator.
+	@./bin/fuzz native -time $(FUZZTIME) $(FUZZ)
+	@./bin/fuzz fast -time 5s $(FUZZ)
+
+.PHONY: fuzz-fast
+fuzz-fast: fuzz-programs ## Fuzz every target for FUZZTIME with the fast generator, on all cores.
+	@./bin/fuzz fast -time $(FUZZTIME) $(FUZZ)
+
+.PHONY: fuzz-bank
+fuzz-bank: fuzz-programs ## Plant bugs in the libraries and the emulated machine, one by one; each must be found.
+	@./bin/fuzz bank $(FUZZ)
+
+.PHONY: fuzz-continuous
+fuzz-continuous: fuzz-programs ## Fuzz in slices until interrupted, in the directory fuzz-continuous; the same command goes on.
+	@./bin/fuzz continuous $(FUZZ)
+
+.PHONY: fuzz-libfuzzer
+fuzz-libfuzzer: ## Build the targets for libFuzzer as OSS-Fuzz does, into bin/libfuzzer, and run each for 5 s; needs clang.
+	@rm -rf bin/libfuzzer && mkdir -p bin/libfuzzer && OUT=$$PWD/bin/libfuzzer .clusterfuzzlite/build.sh
+	@set -e; cd bin/libfuzzer; for z in *_seed_corpus.zip; do f=$${z%_seed_corpus.zip}; mkdir $$f.corpus; (cd $$f.corpus && unzip -q ../$$z); \
+	  ./$$f -max_total_time=5 $$f.corpus >$$f.log 2>&1 || { tail -n 40 $$f.log; exit 1; }; echo "$$f: $$(tail -n 1 $$f.log)"; done
+
 .PHONY: test
 # The suite itself is make conformance. What takes long is arithmetic of one goroutine, and
 # ten times as long under the race detector: there random programs are fewer, and of the

@@ -70,3 +70,8 @@ func Reproducer(name string, input []byte) string {
 // CountsVariable is the environment variable with the directory where native targets write
 // how many inputs were accepted and how many there were, if it is set: a file for each process.
 const CountsVariable = "PMEMLAB_FUZZ_COUNTS"
+
+// MinimizeVariable is the environment variable with the directory of corpora that the
+// instrumented tests of this package, if it is set, make as small as they can be without
+// covering less, instead of running.
+const MinimizeVariable = "PMEMLAB_FUZZ_MINIMIZE"

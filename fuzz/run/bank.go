@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +33,7 @@ func runBank(args []string) error {
 	slice := f.Duration("slice", 50*time.Millisecond, "how long a target is run before it's the next one's turn")
 	seed := f.Uint64("seed", 1, "seed")
 	only := f.String("only", "", "names of bugs, with commas between; empty: all")
-	procs := f.Int("procs", runtime.NumCPU(), "bugs that are hunted at a time, each on one core")
+	procs := f.Int("procs", cores(), "bugs that are hunted at a time, each on one core")
 	_ = f.Parse(args)
 	faults := bank.Faults()
 	if *only != "" {

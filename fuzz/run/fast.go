@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ func runFast(args []string) error {
 	d := f.Duration("time", 10*time.Second, "how long each target is run")
 	names := f.String("targets", "", "targets, with commas between; empty: all")
 	seed := f.Uint64("seed", newSeed(), "seed")
-	procs := f.Int("procs", runtime.NumCPU(), "processes")
+	procs := f.Int("procs", cores(), "processes")
 	dir := f.String("corpus", "fuzz/testdata/fuzz", "where inputs that show something wrong are put")
 	_ = f.Parse(args)
 	targets, err := choose(*names, false)
@@ -202,25 +201,4 @@ func worker(args []string) error {
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(r)
-}
-
-// replay runs one input.
-func replay(args []string) error {
-	if len(args) != 2 {
-		return errors.New(`want a target, and a file of a corpus or a string of Go: replay Map '"\x01"'`)
-	}
-	input, err := corpus.ReadFile(args[1])
-	if errors.Is(err, os.ErrNotExist) {
-		if input, err = corpus.Decode("go test fuzz v1\n[]byte(" + args[1] + ")"); err != nil {
-			return fmt.Errorf("%s is neither a file nor a string of Go", args[1])
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if err := fuzz.Replay(args[0], string(input)); err != nil {
-		return err
-	}
-	fmt.Println("nothing wrong")
-	return nil
 }

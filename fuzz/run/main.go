@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -19,12 +20,15 @@ const usage = `usage: fuzz COMMAND [flags]
   continuous  the same in slices until it is interrupted; the corpus is kept
   fast        every target with the fast generator, one process for each core
   bank        plant bugs in the library, one by one, and find each
-  replay      TARGET FILE|"GO STRING": run one input
+  replay      TARGET FILE|'"STRING"': run one input, from a corpus or as a string of Go; -raw FILE is all input
+  targets     the names of the targets
+  seeds       TARGET: its corpus as a zip for OSS-Fuzz
 `
 
 // commands are what there is besides workers, which the command starts itself.
 var commands = map[string]func(args []string) error{
 	"native": native, "continuous": continuous, "fast": runFast, "bank": runBank, "replay": replay, "worker": worker,
+	"targets": listTargets, "seeds": seeds,
 }
 
 // exitStatus ends the program without a message: all has been said.
@@ -112,6 +116,9 @@ func table(w io.Writer, rows [][]string) {
 		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
 }
+
+// cores is how many there are.
+func cores() int { return runtime.NumCPU() }
 
 // thousands writes a number with commas.
 func thousands(n uint64) string {

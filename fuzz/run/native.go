@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"pmemlab/fuzz"
@@ -25,7 +26,7 @@ func native(args []string) error {
 	f := flags("native")
 	d := f.Duration("time", time.Minute, "how long each target is run")
 	names := f.String("targets", "", "targets, with commas between; empty: all")
-	procs := f.Int("procs", runtime.NumCPU(), "workers of the engine")
+	procs := f.Int("procs", cores(), "workers of the engine")
 	binary := f.String("binary", "bin/fuzz.test", "the instrumented tests of package fuzz: go test -c -fuzz=.")
 	cache := f.String("cache", "", "where what the engine finds interesting is kept; empty: where go test does")
 	_ = f.Parse(args)
@@ -41,8 +42,10 @@ func native(args []string) error {
 	rows := [][]string{{"target", "seconds", "executions", "per s", "of empty", "accepted", "new", "corpus", ""}}
 	var empty float64
 	wrong, total := 0, 0.0
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	for _, t := range targets {
-		r, err := e.run(t, *d, os.Stdout)
+		r, err := e.run(ctx, t, *d, os.Stdout)
 		if err != nil {
 			return err
 		}
@@ -118,16 +121,18 @@ var (
 	written  = regexp.MustCompile(`Failing input written to (testdata/fuzz/\S+)`)
 )
 
-// run fuzzes a target and prints what the engine says. An interrupt ends it early.
-func (e *engine) run(t fuzz.Target, d time.Duration, w io.Writer) (r nativeResult, err error) {
+// run fuzzes a target and prints what the engine says. The end of ctx is an interrupt to the
+// engine, and the error.
+func (e *engine) run(ctx context.Context, t fuzz.Target, d time.Duration, w io.Writer) (r nativeResult, err error) {
 	counts, err := os.MkdirTemp("", "pmemlab-fuzz-")
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(counts)) }()
 	fmt.Fprintf(w, "\n%s: %s\n", t.Name, t.About)
-	cmd := exec.Command(e.binary, "-test.run=^$", "-test.fuzz=^Fuzz"+t.Name+"$", "-test.fuzztime="+d.String(), "-test.fuzzcachedir="+e.cache,
+	cmd := exec.CommandContext(ctx, e.binary, "-test.run=^$", "-test.fuzz=^Fuzz"+t.Name+"$", "-test.fuzztime="+d.String(), "-test.fuzzcachedir="+e.cache,
 		"-test.fuzzminimizetime=0x", fmt.Sprintf("-test.parallel=%d", e.procs))
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Dir = e.dir
 	// Each input is run by a goroutine of its own; the setting spares it the growth of its stack.
 	cmd.Env = append(os.Environ(), fuzz.CountsVariable+"="+counts, "GODEBUG=adaptivestackstart=1", "GOGC=400")
@@ -140,9 +145,6 @@ func (e *engine) run(t fuzz.Target, d time.Duration, w io.Writer) (r nativeResul
 	if err := cmd.Start(); err != nil {
 		return r, err
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt) // it goes to the engine, too, which ends
-	defer signal.Stop(interrupted)
 	crasher := ""
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
@@ -164,8 +166,8 @@ func (e *engine) run(t fuzz.Target, d time.Duration, w io.Writer) (r nativeResul
 	}
 	err = errors.Join(lines.Err(), cmd.Wait())
 	r.seconds = max(r.seconds, 1e-9)
-	if len(interrupted) > 0 {
-		return r, errInterrupted
+	if ctx.Err() != nil {
+		return r, ctx.Err()
 	}
 	var status *exec.ExitError
 	if errors.As(err, &status) {
@@ -188,8 +190,6 @@ func (e *engine) run(t fuzz.Target, d time.Duration, w io.Writer) (r nativeResul
 	}
 	return r, err
 }
-
-var errInterrupted = errors.New("interrupted")
 
 // readCounts adds up what workers have written at their ends.
 func readCounts(dir string) (accepted, all uint64, err error) {
