@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"pmemlab/fuzz"
@@ -108,27 +109,39 @@ func (r *Runner) Close() error {
 	return i.Close()
 }
 
+const aPanic = "panic: "
+
 // Try runs an input. A panic, or a fault of memory, is an error.
 func Try(i fuzz.Instance, input []byte) (accepted bool, err error) {
 	defer func() {
 		if why := recover(); why != nil {
-			err = fmt.Errorf("panic: %v\n%s", why, debug.Stack())
+			err = fmt.Errorf("%s%v\n%s", aPanic, why, debug.Stack())
 		}
 	}()
 	return i.Run(input)
 }
 
 // Minimize makes a finding's input simpler while it goes on failing: shorter, and with as
-// many zero bytes as can be. Each try has an instance of its own.
+// many zero bytes as can be. Each try has an instance of its own. A panic isn't taken for
+// another failure, nor the other way round.
 func Minimize(t fuzz.Target, input []byte, tries int) []byte {
-	fails := func(b []byte) bool {
+	try := func(b []byte) (failed, panicked bool) {
 		tries--
 		i, err := t.New()
 		if err != nil {
-			return false
+			return false, false
 		}
 		_, err = Try(i, b)
-		return i.Close() != nil || err != nil
+		panicked = err != nil && strings.HasPrefix(err.Error(), aPanic)
+		return i.Close() != nil || err != nil, panicked
+	}
+	if tries <= 0 {
+		return input
+	}
+	_, panics := try(input)
+	fails := func(b []byte) bool {
+		failed, panicked := try(b)
+		return failed && panicked == panics
 	}
 	best := append([]byte(nil), input...)
 	for n := len(best) / 2; n > 0 && tries > 0; n /= 2 {
