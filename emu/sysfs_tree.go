@@ -2,6 +2,7 @@ package emu
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,13 @@ type sysfsNode struct {
 	readErr  syscall.Errno         // of an attribute that exists, but that can't be read
 	fail     syscall.Errno         // of every access, set by Fail
 	onWrite  attrWriter            // of an attribute, instead of storing the text
+	listed   atomic.Pointer[sysfsListing]
+}
+
+// sysfsListing are the names in a directory, sorted, as long as there is no further edit.
+type sysfsListing struct {
+	edits int64
+	names []string
 }
 
 // attrWriter decides what a write to an attribute does. It is called with mu held and
@@ -290,12 +298,13 @@ func (s *Sysfs) list(path string) ([]string, error) {
 	if n.kind != sysfsDir {
 		return nil, syscall.ENOTDIR
 	}
-	names := make([]string, 0, len(n.children))
-	for name := range n.children {
-		names = append(names, name)
+	edits := s.edits.Load() // which doesn't change while mu is held
+	l := n.listed.Load()
+	if l == nil || l.edits != edits {
+		l = &sysfsListing{edits, slices.Sorted(maps.Keys(n.children))}
+		n.listed.Store(l)
 	}
-	slices.Sort(names)
-	return names, nil
+	return slices.Clone(l.names), nil
 }
 
 // ReadAttr is platform.Sysfs.ReadAttr on the machine's tree.
