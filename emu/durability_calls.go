@@ -100,7 +100,8 @@ func (d *durability) sync(o *object, x extent, e trace.Event) {
 }
 
 // written does what pwrite(2) of p to o at off has done; what the program stored there
-// before was looked at.
+// before was looked at. It's a store: that the kernel flushes on the way is no promise, and
+// fsync, by whomever, is what makes it durable.
 func (d *durability) written(o *object, off uint64, p []byte) {
 	mem := d.memory(o)
 	if mem == nil || len(p) == 0 {
@@ -113,9 +114,8 @@ func (d *durability) written(o *object, off uint64, p []byte) {
 	op := d.op()
 	place := d.media.place(o, off)
 	mem.Store(place, p)
-	mem.Flush(op.G, place, uint64(len(p))) // on the page cache that does nothing
 	if mem == d.lines {
-		d.checks.Changed(op, place, uint64(len(p)), check.NonTemporal)
+		d.checks.Changed(op, place, uint64(len(p)), check.Exact)
 	}
 	d.event(&trace.Event{
 		Seq: op.Seq, Kind: trace.Store, G: op.G, Len: uint64(len(p)), Object: d.trace.object(o), Off: off,

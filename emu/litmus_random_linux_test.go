@@ -2,22 +2,30 @@ package emu_test
 
 import (
 	"flag"
-	"maps"
 	"math/rand/v2"
 	"strings"
-	"testing"
-
-	"pmemlab/emu"
 )
 
 var (
-	litmusSeed     = flag.Uint64("litmus.seed", 20261122, "seed of the random programs of TestLitmusReference")
-	litmusProgram  = flag.Int("litmus.program", -1, "the only one of them to run")
-	litmusPrograms = flag.Int("litmus.programs", 0, "how many of them for each kind of machine; 0: 2000, or 200 with -short or -race")
+	litmusSeed     = flag.Uint64("litmus.seed", 20261122, "seed of the random programs of TestLitmusStates")
+	litmusPrograms = flag.Int("litmus.programs", 0, "how many of them for each kind of machine; 0: 150, or 30 with -short")
 )
 
-// maxRandomImages bounds the images of a random program; those with more don't count as one.
+// maxRandomImages bounds the images of a random program that are compared.
 const maxRandomImages = 1 << 9
+
+// litmusLines are the lines of the random programs: two are neighbours, of one sector.
+var litmusLines = []uint64{0, 64, 4096}
+
+// linesIn are the offsets of the lines of [off, off+n) in which programs do anything.
+func linesIn(off, n uint64) (lines []uint64) {
+	for _, l := range litmusLines {
+		if n > 0 && l < off+n && off < l+64 {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
 
 // randomProgram favours few words and values, so that operations meet.
 func randomProgram(rng *rand.Rand, rules string) []litmusOp {
@@ -31,7 +39,7 @@ func randomProgram(rng *rand.Rand, rules string) []litmusOp {
 	var program []litmusOp
 	nts := map[uint64]int{}
 	for range 1 + rng.IntN(7) {
-		o := litmusOp{kind: kinds[rng.IntN(len(kinds))], g: rng.IntN(2), off: refLines[rng.IntN(len(refLines))]}
+		o := litmusOp{kind: kinds[rng.IntN(len(kinds))], g: rng.IntN(2), off: litmusLines[rng.IntN(len(litmusLines))]}
 		switch o.kind {
 		case opStore, opCopy:
 			o.off += []uint64{0, 0, 0, 8, 4, 56}[rng.IntN(6)]
@@ -78,81 +86,6 @@ func randomBytes(rng *rand.Rand, n uint64) []byte {
 		}
 	}
 	return b
-}
-
-// TestLitmusReference compares the states that the machine finds after random programs with
-// those of the reference. A failure is run again with -litmus.seed and -litmus.program.
-func TestLitmusReference(t *testing.T) {
-	programs := *litmusPrograms
-	if programs == 0 {
-		if programs = 2000; testing.Short() || raceEnabled {
-			programs = 200
-		}
-	}
-	for i, kind := range []struct {
-		rules string
-		cfg   emu.Config
-		on    backing
-	}{
-		{"adr", emu.Config{TraceEvents: -1}, onDaxFile},
-		{"eadr", emu.Config{TraceEvents: -1, EADR: true}, onDaxFile},
-		{"arm64", emu.Config{TraceEvents: -1, Model: emu.Arm64}, onVirtio},
-		{"page", emu.Config{TraceEvents: -1}, onPages},
-	} {
-		t.Run(kind.rules, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, kind.cfg, kind.on)
-			r.used = refLines
-			var images, several, most, skipped int
-			first, end := 0, programs
-			if *litmusProgram >= 0 {
-				first, end = *litmusProgram, *litmusProgram+1
-			}
-			for p := first; p < end; p++ {
-				program := randomProgram(rand.New(rand.NewPCG(*litmusSeed, uint64(i<<32+p))), kind.rules)
-				r.reset(t)
-				refs := []*reference{newReference(refConfig{kind.rules, true}), newReference(refConfig{kind.rules, false})}
-				for _, o := range program {
-					r.do(t, o)
-					for _, ref := range refs {
-						ref.do(o)
-					}
-				}
-				few := true
-				for _, ref := range refs {
-					ref.do(litmusOp{kind: opLook})
-					want := ref.images(maxRandomImages)
-					if want == nil {
-						few = false
-						continue
-					}
-					got := map[string]bool{}
-					r.states(t, ref.possible, func(mem []byte) { got[r.content(mem)] = true })
-					images += len(want)
-					most = max(most, len(want))
-					if len(want) > 1 {
-						several++
-					}
-					if !maps.Equal(got, want) {
-						t.Errorf("seed %d, program %d, possible %t: %d states, want %d, after\n\t%s%s",
-							*litmusSeed, p, ref.possible, len(got), len(want), programText(program), difference(got, want))
-					}
-				}
-				if t.Failed() {
-					return
-				}
-				if !few && *litmusProgram < 0 { // another one in its place
-					skipped++
-					end++
-				}
-			}
-			t.Logf("seed %d: %d programs, %d others with too many images, %d images, %d sets with several, at most %d",
-				*litmusSeed, end-first-skipped, skipped, images, several, most)
-			if *litmusProgram < 0 && (several < programs/4 || skipped > programs) {
-				t.Errorf("of %d sets only %d have several images; %d programs have too many", 2*programs, several, skipped)
-			}
-		})
-	}
 }
 
 func programText(program []litmusOp) string {

@@ -478,3 +478,50 @@ func TestRegressSeedDecides(t *testing.T) {
 		t.Errorf("seed 7 gave %v, want one state", got)
 	}
 }
+
+// What pwrite has written is a store: durable with the caches kept, else by an fsync, whose ever
+// it is. It was taken for a non-temporal store by the checker alone, which then found fault with
+// both.
+func TestRegressPwriteFsync(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		cfg         emu.Config
+		fsync, lost bool
+	}{
+		{"ADR", emu.Config{}, false, true},
+		{"ADR, fsync", emu.Config{}, true, false},
+		{"Arm64, fsync", emu.Config{Model: emu.Arm64}, true, false},
+		{"eADR", emu.Config{EADR: true}, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t, c.cfg)
+			f, err := m.AddFS(emu.FS{Size: 16 << 20, DAX: true}).Create("f", 4096)
+			must(t, err)
+			defer f.Close()
+			must(t, m.Fsync(f.FD()))
+			mp := mapOpen(t, m, f, pmem2.Shared)
+			defer func() { must(t, mp.Delete()) }()
+			done := make(chan error)
+			go func() {
+				_, err := m.Pwrite(f.FD(), []byte("written"), 60)
+				done <- err
+			}()
+			must(t, <-done)
+			if c.fsync {
+				must(t, m.Fsync(f.FD()))
+			}
+			s, err := m.CrashStates(emu.CrashOptions{})
+			must(t, err)
+			if got := s.Count() > 1; got != c.lost {
+				t.Errorf("it can be lost: %t (%d states), want %t", got, s.Count(), c.lost)
+			}
+			must(t, s.Close())
+			if got := m.Durable(mp.Bytes()) != nil; got != c.lost {
+				t.Errorf("Durable says that it can be lost: %t, want %t", got, c.lost)
+			}
+			if all := m.Findings(); len(all) > 0 != c.lost {
+				t.Errorf("findings %v; it can be lost: %t", all, c.lost)
+			}
+		})
+	}
+}

@@ -5,6 +5,15 @@ func Targets() []Target {
 	return []Target{
 		Empty,
 		Map,
+		Reservation,
+		Existing,
+		Flush,
+		Memory,
+		Set,
+		Sysfs,
+		FaultPlan,
+		Files,
+		Crash,
 	}
 }
 

@@ -360,7 +360,7 @@ func (s *Source) extents(op string) ([]extent, error) {
 	const nowhere = platform.FiemapExtentUnknown | platform.FiemapExtentDelalloc |
 		platform.FiemapExtentEncoded | platform.FiemapExtentDataInline
 	var all []extent
-	batch := make([]platform.FiemapExtent, 256)
+	batch := make([]platform.FiemapExtent, 16) // most files have fewer
 	for from := uint64(0); ; {
 		n, err := s.machine.Fiemap(s.fd, from, math.MaxInt64-from, platform.FiemapFlagSync, batch)
 		if err != nil {
@@ -379,7 +379,9 @@ func (s *Source) extents(op string) ([]extent, error) {
 		if last.Flags&platform.FiemapExtentLast != 0 || next <= from || next >= math.MaxInt64 {
 			return all, nil
 		}
-		from = next
+		if from = next; len(batch) < 256 {
+			batch = make([]platform.FiemapExtent, 256)
+		}
 	}
 }
 

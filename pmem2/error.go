@@ -19,16 +19,22 @@ type Error struct {
 	// a Code.
 	Errno syscall.Errno
 
+	// The text is made when it is asked for: a program that tries what is possible
+	// looks at the code alone.
 	text    string
 	numbers [2]uint64 // not both 0: text is a format with a verb for each
+	args    []any     // not empty: text is a format of these, which nothing changes
 }
 
 // Detail says which value was wrong and what is allowed.
 func (e *Error) Detail() string {
-	if e.numbers == [2]uint64{} {
-		return e.text
+	switch {
+	case len(e.args) > 0:
+		return fmt.Sprintf(e.text, e.args...)
+	case e.numbers != [2]uint64{}:
+		return fmt.Sprintf(e.text, e.numbers[0], e.numbers[1])
 	}
-	return fmt.Sprintf(e.text, e.numbers[0], e.numbers[1])
+	return e.text
 }
 
 // Error returns the operation, the detail and the meaning of the code or errno.
@@ -74,12 +80,11 @@ func Perror(err error, format string, args ...any) {
 }
 
 func fail(op string, code Code, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Code: code, text: fmt.Sprintf(format, args...)})
+	return logged(&Error{Op: op, Code: code, text: format, args: args})
 }
 
 // failNumbers is fail where NewMap refuses its arguments, with two numbers that aren't
-// both 0. The text is made when it is asked for: a program that tries what is possible
-// looks at the code alone.
+// both 0: it keeps them without taking memory for each.
 func failNumbers(op string, code Code, format string, a, b uint64) *Error {
 	return logged(&Error{Op: op, Code: code, text: format, numbers: [2]uint64{a, b}})
 }
@@ -87,7 +92,7 @@ func failNumbers(op string, code Code, format string, a, b uint64) *Error {
 // failErrno is the error of a system call whose errno is the answer. An error
 // that isn't an errno can't come from a Platform; it counts as EIO.
 func failErrno(op string, err error, format string, args ...any) *Error {
-	return logged(&Error{Op: op, Errno: errnoOf(err), text: fmt.Sprintf(format, args...)})
+	return logged(&Error{Op: op, Errno: errnoOf(err), text: format, args: args})
 }
 
 func errnoOf(err error) syscall.Errno {
@@ -111,6 +116,6 @@ func leaves(failure error, format string, args ...any) error {
 		return failure
 	}
 	left := *e
-	left.text, left.numbers = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), [2]uint64{}
+	left.text, left.numbers, left.args = e.Detail()+"; left behind: "+fmt.Sprintf(format, args...), [2]uint64{}, nil
 	return logged(&left)
 }

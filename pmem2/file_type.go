@@ -26,7 +26,7 @@ func (s *Source) fileType(op string, st *platform.Stat) (fileKind, error) {
 	case platform.SIFREG:
 		return regularFile, nil
 	case platform.SIFCHR:
-		subsystem, err := s.machine.Readlink(deviceNode(st) + "/subsystem")
+		subsystem, err := s.machine.Readlink(deviceAttribute(st, "/subsystem"))
 		if err == nil && path.Base(subsystem) == "dax" {
 			return deviceDAX, nil
 		}
@@ -51,15 +51,25 @@ func (s *Source) fileType(op string, st *platform.Stat) (fileKind, error) {
 }
 
 // deviceNode is the sysfs directory of a character device.
-func deviceNode(st *platform.Stat) string {
-	return "dev/char/" + strconv.FormatUint(uint64(st.Major()), 10) + ":" + strconv.FormatUint(uint64(st.Minor()), 10)
+func deviceNode(st *platform.Stat) string { return deviceAttribute(st, "") }
+
+// deviceAttribute is an attribute, "/size", in the directory of a character device.
+func deviceAttribute(st *platform.Stat, name string) string {
+	return nodePath("dev/char/", st.Major(), st.Minor(), name)
+}
+
+func nodePath(dir string, major, minor uint32, name string) string {
+	p := append(make([]byte, 0, 64), dir...)
+	p = append(strconv.AppendUint(p, uint64(major), 10), ':')
+	p = strconv.AppendUint(p, uint64(minor), 10)
+	return string(append(p, name...))
 }
 
 func (s *Source) sizeOf(op string, kind fileKind, st *platform.Stat) (uint64, error) {
 	if kind == regularFile {
 		return uint64(st.Size), nil
 	}
-	return s.number(op, deviceNode(st)+"/size", ErrInvalidSizeFormat)
+	return s.number(op, deviceAttribute(st, "/size"), ErrInvalidSizeFormat)
 }
 
 func (s *Source) alignmentOf(op string, kind fileKind, st *platform.Stat) (uint64, error) {
@@ -67,7 +77,7 @@ func (s *Source) alignmentOf(op string, kind fileKind, st *platform.Stat) (uint6
 		return s.machine.PageSize(), nil
 	}
 	// Linux has this attribute since 5.10.
-	name := deviceNode(st) + "/align"
+	name := deviceAttribute(st, "/align")
 	align, err := s.number(op, name, ErrInvalidAlignmentFormat)
 	if err != nil {
 		return 0, err
@@ -84,11 +94,12 @@ func (s *Source) number(op, name string, badFormat Code) (uint64, error) {
 	if err != nil {
 		return 0, failErrno(op, err, "reading %s in sysfs", name)
 	}
-	n, err := strconv.ParseUint(strings.TrimSuffix(text, "\n"), 10, 64)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return 0, failErrno(op, syscall.ERANGE, "%s says %q, which needs more than 64 bits", name, text)
-	case err != nil:
+	n, errno := parseDecimal(strings.TrimSuffix(text, "\n"))
+	switch errno {
+	case 0:
+	case syscall.ERANGE:
+		return 0, failErrno(op, errno, "%s says %q, which needs more than 64 bits", name, text)
+	default:
 		return 0, fail(op, badFormat, "%s says %q, a decimal number is needed", name, text)
 	}
 	return n, nil

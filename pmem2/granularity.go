@@ -2,8 +2,8 @@ package pmem2
 
 import (
 	"os"
-	"regexp"
 	"strings"
+	"syscall"
 )
 
 // granularity is the store granularity of a fresh mapping and the reason for it:
@@ -44,7 +44,12 @@ func forcedByEnvironment() (Granularity, bool) {
 	return 0, false
 }
 
-var regionName = regexp.MustCompile(`^region[0-9]+$`)
+// isRegion says whether a name on the nvdimm bus is that of a region: region0.
+func isRegion(name string) bool {
+	number, found := strings.CutPrefix(name, "region")
+	_, errno := parseDecimal(number)
+	return found && errno != syscall.EINVAL
+}
 
 // outsideEADR is "" if the CPU caches are protected against a power failure:
 // there is a region on the nvdimm bus, and the persistence domain of each is
@@ -57,7 +62,7 @@ func (s *Source) outsideEADR() string {
 	}
 	found := false
 	for _, name := range names {
-		if !regionName.MatchString(name) {
+		if !isRegion(name) {
 			continue
 		}
 		domain, err := s.machine.ReadAttr("bus/nd/devices/" + name + "/persistence_domain")

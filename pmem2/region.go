@@ -41,13 +41,21 @@ func findRegion(op string, machine platform.Platform, node string) (*region, err
 	if err != nil {
 		return nil, failErrno(op, err, "following %s in sysfs", node)
 	}
-	r := &region{machine: machine, device: path.Join(path.Dir(node), link)}
+	dir := path.Dir(node)
+	for dir != "." && strings.HasPrefix(link, "../") {
+		dir, link = path.Dir(dir), link[len("../"):]
+	}
+	if dir != "." || strings.HasPrefix(link, "/") {
+		link = path.Join(dir, link)
+	}
+	r := &region{machine: machine, device: path.Clean(link)}
 	name := ""
-	for dir := r.device; dir != "." && dir != "/"; dir = path.Dir(dir) {
-		if regionName.MatchString(path.Base(dir)) {
-			name, r.bus = path.Base(dir), path.Dir(dir)
-			break
+	for end := len(r.device); end > 0 && name == ""; {
+		slash := max(strings.LastIndexByte(r.device[:end], '/'), 0)
+		if base := strings.TrimPrefix(r.device[slash:end], "/"); isRegion(base) {
+			name, r.bus = base, r.device[:slash]
 		}
+		end = slash
 	}
 	if name == "" {
 		return nil, nil
@@ -67,7 +75,8 @@ func findRegion(op string, machine platform.Platform, node string) (*region, err
 
 // blockNode is the sysfs directory of the block device that a file lies on.
 func blockNode(st *platform.Stat) string {
-	return "dev/block/" + strings.TrimPrefix(deviceNode(&platform.Stat{Rdev: st.Dev}), "dev/char/")
+	of := platform.Stat{Rdev: st.Dev}
+	return nodePath("dev/block/", of.Major(), of.Minor(), "")
 }
 
 // attribute reads an attribute without its newline. One that is absent, or whose
@@ -90,8 +99,8 @@ func (r *region) dimms(op string) ([]string, error) {
 	if err != nil || !found {
 		return nil, err
 	}
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
+	n, errno := parseDecimal(text)
+	if errno != 0 || n > math.MaxUint16 {
 		return nil, failErrno(op, syscall.EINVAL, "%s/mappings says %q, a number of mappings is needed", r.dir, text)
 	}
 	var names []string
@@ -140,8 +149,8 @@ func (r *region) address(name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := strconv.ParseUint(strings.TrimSuffix(text, "\n"), 0, 64)
-	if err != nil {
+	n, errno := parseAddress(strings.TrimSuffix(text, "\n"))
+	if errno != 0 {
 		return 0, syscall.EINVAL
 	}
 	return n, nil
@@ -166,9 +175,9 @@ func (r *region) badSectors(op, name string) ([]sectors, error) {
 	var list []sectors
 	for line := range strings.Lines(text) {
 		first, count, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		start, err1 := strconv.ParseUint(first, 10, 64)
-		n, err2 := strconv.ParseUint(count, 10, 64)
-		if err1 != nil || err2 != nil || start > math.MaxInt64/sectorSize || n > math.MaxInt64/sectorSize-start {
+		start, errno1 := parseDecimal(first)
+		n, errno2 := parseDecimal(count)
+		if errno1 != 0 || errno2 != 0 || start > math.MaxInt64/sectorSize || n > math.MaxInt64/sectorSize-start {
 			return nil, failErrno(op, syscall.EINVAL, "%s says %q, a sector and a number of sectors are needed", name, line)
 		}
 		if n > 0 {

@@ -1,8 +1,6 @@
 package pmem2
 
 import (
-	"errors"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -59,18 +57,17 @@ func (s *Source) DeviceUSC() (uint64, error) {
 	}
 	var sum uint64
 	for _, text := range counts {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
+		n, errno := parseDecimal(text)
+		if errno == syscall.EINVAL {
 			// The kernel has 32 bits and prints them with a sign.
-			signed, failure := strconv.ParseInt(text, 10, 32)
-			if failure == nil {
-				n, err = uint64(uint32(signed)), nil
-			}
+			var signed int32
+			signed, errno = parseInt32(text)
+			n = uint64(uint32(signed))
 		}
 		switch {
-		case errors.Is(err, strconv.ErrRange) || err == nil && sum+n < sum:
+		case errno == syscall.ERANGE || errno == 0 && sum+n < sum:
 			return 0, failErrno(op, syscall.ERANGE, "the counts %q add up to more than 64 bits hold", counts)
-		case err != nil:
+		case errno != 0:
 			return 0, failErrno(op, syscall.EINVAL, "an NVDIMM's dirty_shutdown says %q, a number is needed", text)
 		}
 		sum += n
@@ -117,8 +114,8 @@ func (s *Source) NUMANode() (int, error) {
 	if !found {
 		return 0, fail(op, ErrNoSupp, "%s has no attribute numa_node", r.dir)
 	}
-	node, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
+	node, errno := parseInt32(text)
+	if errno != 0 {
 		return 0, failErrno(op, syscall.EINVAL, "%s/numa_node says %q, a number is needed", r.dir, text)
 	}
 	return int(node), nil

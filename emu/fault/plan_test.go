@@ -3,8 +3,6 @@ package fault_test
 import (
 	"flag"
 	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,44 +89,6 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// FuzzParse holds that an error tells where it is, and that a plan prints as
-// one that prints the same and chooses the same calls.
-func FuzzParse(f *testing.F) {
-	data, err := os.ReadFile("testdata/plans.txt")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for block := range strings.SplitSeq(string(data), "\n\n") {
-		_, rest, _ := strings.Cut(block, "\n")
-		plan, _, _ := strings.Cut(rest, "\n----")
-		f.Add(plan)
-	}
-	position := regexp.MustCompile(`^fault: [1-9][0-9]*:[1-9][0-9]*: `)
-	f.Fuzz(func(t *testing.T, text string) {
-		plan, err := fault.Parse(text)
-		if err != nil {
-			if !position.MatchString(err.Error()) {
-				t.Errorf("no position in %q", err)
-			}
-			return
-		}
-		again, err := fault.Parse(plan.String())
-		if err != nil || again.String() != plan.String() {
-			t.Fatalf("%q prints as %q and that as %q, %v", text, plan, again, err)
-		}
-		var logs [2][]fault.Call
-		for i, plan := range []fault.Plan{plan, again} {
-			p := fault.Wrap(&machine{mute: true}, plan)
-			p.StartRecording(0)
-			script(p)
-			logs[i] = p.Log()
-		}
-		if !slices.Equal(logs[0], logs[1]) {
-			t.Errorf("%q chooses\n%v\nand %q\n%v", text, logs[0], again, logs[1])
-		}
-	})
 }
 
 func TestPlansMadeInGo(t *testing.T) {

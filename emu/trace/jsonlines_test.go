@@ -66,6 +66,12 @@ func TestJSONReadsBackEqual(t *testing.T) {
 		if !reflect.DeepEqual(got, l) {
 			t.Errorf("log %d: got\n%+v\nwant\n%+v", i, got, l)
 		}
+		b.Reset()
+		if err := l.WritePmemcheck(&b); err == nil {
+			if _, err := parsePmemcheck(b.String()); err != nil {
+				t.Errorf("log %d: pmemcheck's form: %v in %q", i, err, b.String())
+			}
+		}
 	}
 }
 
@@ -159,44 +165,4 @@ func TestWritersReportErrors(t *testing.T) {
 			}
 		}
 	}
-}
-
-func FuzzReadJSON(f *testing.F) {
-	for _, x := range exampleLogs {
-		var b bytes.Buffer
-		if err := x.log().WriteJSON(&b); err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b.Bytes())
-	}
-	f.Add([]byte(`{"version":1,"guilty":[{"object":-1,"off":9223372036854775807,"len":1,"seq":7,"title":"","text":""}]}`))
-	f.Add([]byte(`{"version":1,"objects":[{"unit":512}]}` + "\n" + `{"seq":0,"kind":"fsync","object":0,"off":9223372036854775807,"len":1}`))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		l, err := ReadJSON(bytes.NewReader(in))
-		if err != nil {
-			if l != nil || !strings.HasPrefix(err.Error(), "trace: line ") {
-				t.Errorf("got %v and %v, want an error with a line alone", l, err)
-			}
-			return
-		}
-		var b bytes.Buffer
-		if err := l.WriteJSON(&b); err != nil {
-			t.Fatalf("what was read can't be written: %v", err)
-		}
-		again, err := ReadJSON(&b)
-		if err != nil || !reflect.DeepEqual(again, l) {
-			t.Errorf("read again: got %+v, %v, want %+v", again, err, l)
-		}
-		b.Reset()
-		if err := l.WriteHTML(&b, "t"); err != nil {
-			t.Errorf("page: %v", err)
-		}
-		b.Reset()
-		if err := l.WritePmemcheck(&b); err == nil {
-			if _, err := parsePmemcheck(b.String()); err != nil {
-				t.Errorf("pmemcheck's form: %v in %q", err, b.String())
-			}
-		}
-		l.Windows()
-	})
 }

@@ -1,0 +1,68 @@
+package bank
+
+const (
+	persistMemory = "emu/persist/persist.go"
+	persistBlock  = "emu/persist/block.go"
+	persistImages = "emu/persist/images.go"
+)
+
+// crashFaults are in what the emulated machine remembers of its caches, and in which states it
+// finds.
+var crashFaults = []Fault{
+	{"fence-of-another", "a fence completes the flushes of every goroutine", persistMemory,
+		"for b, upTo := range m.fences[g] {", "for b, upTo := range maps.Collect(func(yield func(*block, uint64) bool) { for _, f := range m.fences { for b, n := range f { yield(b, n) } } }) {"},
+	{"fence-all-stores", "a fence completes what was stored after the flush, too", persistMemory,
+		"m.harden(b, upTo, g, true)", "m.harden(b, max(upTo, m.op), g, true)"},
+	{"flush-last-line", "a flush leaves out the last line of its range", persistMemory,
+		"first, last := off/m.blockSize, (off+n-1)/m.blockSize", "first, last := off/m.blockSize, (off+n-1-m.blockSize)/m.blockSize"},
+	{"nt-unfenced", "non-temporal stores are durable without a fence", persistMemory,
+		"m.write(off, data, write{nt: true, g: g})", "m.write(off, data, write{g: g})"},
+	{"eadr-forgets", "with eADR a store that was the last isn't kept when the next begins", persistMemory,
+		"m.inFlight = append(m.inFlight, b)", "m.inFlight = append(m.inFlight[:0], b)"},
+	{"eadr-long-store", "with eADR a store of several words is there at once", persistMemory,
+		"if words == 1 {", "if words >= 1 {"},
+	{"clflush-waits", "CLFLUSH waits for a fence", persistMemory,
+		"b.certain(g)", "b.certain(g); m.fence(g)[b] = m.op; return"},
+	{"msync-first-sector", "msync brings the first sector to the disk only", persistMemory,
+		"m.each(off, n, func(b *block) { m.harden(b, m.op, 0, false) })", "m.each(off, 1, func(b *block) { m.harden(b, m.op, 0, false) })"},
+	{"word-split", "half a word can be durable without the other half", persistBlock,
+		"wordSize-at%wordSize", "4-at%4"},
+	{"words-in-order", "a store of several words is durable as a whole or not at all", persistBlock,
+		"if c < len(steps) && !steps[c].group {", "if false {"},
+	{"torn-look", "what one look found in a line can be there in part for certain", persistBlock,
+		"if c < len(steps) && !steps[c].group {", "if c < len(steps) {"},
+	{"nt-harden-all", "a fence completes the non-temporal stores of others in the line", persistBlock,
+		"hard := w.nt && fencing && w.g == g || !w.nt && w.step <= upTo", "hard := w.nt && fencing || !w.nt && w.step <= upTo"},
+	{"flush-covers-later", "a store right after the flush counts as flushed", persistBlock,
+		"hard := w.nt && fencing && w.g == g || !w.nt && w.step <= upTo", "hard := w.nt && fencing && w.g == g || !w.nt && w.step <= upTo+1"},
+	{"floor-overwritten", "an older durable store overwrites a newer one", persistBlock,
+		"over[w.word] |= w.mask", "over[w.word] |= 0"},
+	{"outcome-newest-missing", "the oldest content of a word is left out", persistBlock,
+		"for s.here = s.most; s.here >= s.least; s.here-- {", "for s.here = s.most; s.here > s.least || s.here == s.most; s.here-- {"},
+	{"lines-dependent", "the last of several lines never stays behind", persistImages,
+		"for i := first; i <= len(w.cells)-k; i++ {", "for i := first; i < len(w.cells)-k || i == 0; i++ {"},
+	{"sample-repeats", "a sample has a state again", persistImages,
+		"x := perm.at(i)", "x := perm.at(i / 2)"},
+	{"sample-not-put-back", "a sample leaves a line at an older content than it chose", persistImages,
+		"if v != versions[cell] {", "if v > versions[cell] {"},
+	{"crash-fill-first", "a machine boots without the last page", "emu/crash.go",
+		"if off >= size || page.data == ([pageSize]byte{}) {", "if off+pageSize >= size || page.data == ([pageSize]byte{}) {"},
+	{"merged-page-offset", "a boot puts lines at the beginning of their page", "emu/crash.go",
+		"copy(page.data[at%pageSize:], data)", "copy(page.data[:], data)"},
+	{"copy-first-line", "a copy is recorded from the start of its first line on", "emu/recorder.go",
+		"from, to := max(at, uintptr(p)), at+lineSize", "from, to := at, at+lineSize"},
+	{"flush-end-exclusive", "a flush leaves out a line of which it has the first byte only", "emu/recorder.go",
+		"return first, end &^ (lineSize - 1)", "return first, max(first, (end-1)&^(lineSize-1))"},
+	{"persist-two-lines", "a persist of two lines counts as one of the first", "emu/recorder.go",
+		"} else if fence && first == last {", "} else if fence {"},
+	{"copy-nt-flush", "the ragged ends of a non-temporal copy aren't flushed", "emu/recorder.go",
+		"if by != flushNone && kind == recStore {", "if by != flushNone && kind == recStoreNT {"},
+	{"change-unseen", "a look that finds a change in the second page of a file forgets it", "emu/durability.go",
+		"if string(was) == string(is) {", "if string(was) == string(is) || c.place&4096 != 0 {"},
+	{"clflush-weak", "CLFLUSH is taken for CLWB", "emu/durability.go",
+		"case flushCLFLUSH:", "case flushDCCVAP:"},
+	{"durable-first-line", "Durable looks at the first line only", "emu/findings.go",
+		"for at := off &^ (unit - 1); at < off+n; at += unit {", "for at := off &^ (unit - 1); at < off+1; at += unit {"},
+	{"crash-mid-store", "with eADR the last operation counts as under way when asked for what is proven", "emu/crash.go",
+		"if !possible { // no operation is under way", "if false {"},
+}

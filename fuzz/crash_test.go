@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzCrash(f *testing.F) { native(f, Crash) }

@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzExisting(f *testing.F) { native(f, Existing) }

@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzFaultPlan(f *testing.F) { native(f, FaultPlan) }

@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzFiles(f *testing.F) { native(f, Files) }

@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzFlush(f *testing.F) { native(f, Flush) }

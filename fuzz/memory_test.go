@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzMemory(f *testing.F) { native(f, Memory) }

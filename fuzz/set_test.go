@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzSet(f *testing.F) { native(f, Set) }

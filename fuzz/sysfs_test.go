@@ -1,0 +1,5 @@
+package fuzz
+
+import "testing"
+
+func FuzzSysfs(f *testing.F) { native(f, Sysfs) }
