@@ -23,10 +23,13 @@ conformance: conformance-binary ## Check every sentence of the manual pages, emu
 conformance-binary: ## Build bin/pmemlab-conformance, one static program that needs no Go where it runs.
 	@CGO_ENABLED=0 $(GO) test -c -ldflags '-s -w' -o bin/pmemlab-conformance ./conformance/suite
 
-.PHONY: conformance-binary-libpmem2
-conformance-binary-libpmem2:
+.PHONY: libpmem2
+libpmem2:
 	@pkg-config --exists libpmem2 2>/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq libpmem2-dev pkg-config gcc; } || \
-	  { echo "the C library's suite needs libpmem2-dev and pkg-config; as root make installs them" >&2; exit 1; }
+	  { echo "this needs the C library's libpmem2-dev and pkg-config; as root make installs them" >&2; exit 1; }
+
+.PHONY: conformance-binary-libpmem2
+conformance-binary-libpmem2: libpmem2
 	@CGO_ENABLED=1 $(GO) test -c -tags libpmem2 -ldflags '-s -w' -o bin/pmemlab-conformance-libpmem2 ./conformance/suite
 
 .PHONY: conformance-libpmem2
@@ -124,6 +127,12 @@ fuzz-fast: fuzz-programs ## Fuzz every target for FUZZTIME with the fast generat
 .PHONY: fuzz-bank
 fuzz-bank: fuzz-programs ## Plant bugs in the libraries and the emulated machine, one by one; each must be found.
 	@./bin/fuzz bank $(FUZZ)
+
+# DIFFERENTIAL holds more flags: make fuzz-differential DIFFERENTIAL='-n 1000000 -seed 7'.
+.PHONY: fuzz-differential
+fuzz-differential: libpmem2 ## Run 200,000 inputs through the C library libpmem2 too, on tmpfs; a difference that the contract doesn't know fails.
+	@CGO_ENABLED=1 $(GO) build -tags libpmem2 -o bin/fuzz-differential ./fuzz/differential
+	@./bin/fuzz-differential $(DIFFERENTIAL)
 
 .PHONY: fuzz-continuous
 fuzz-continuous: fuzz-programs ## Fuzz in slices until interrupted, in the directory fuzz-continuous; the same command goes on.

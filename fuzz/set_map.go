@@ -68,7 +68,7 @@ func (t *setTry) mapPart(i int, op *setOp) error {
 	return errors.Join(t.describes("mapping", d, p.Extent()), t.hasSize(n))
 }
 
-// numbers choose offset and length: every other time such as fit.
+// numbers choose offset and length: mostly a few pages of each.
 func (t *setTry) numbers(i int, op *setOp, q *model.SetMap) {
 	src, set := q.Source, t.space.Sets[i]
 	if op.How%4 != 0 {

@@ -115,8 +115,8 @@ var textMachines atomic.Uintptr
 
 func newTextMachine() *textMachine {
 	m := &textMachine{attrs: defaultAttrs, page: 4096, layout: &fileLayouts[0], root: []string{"bus"}}
-	// In the half of the addresses that is the kernel's, where nobody maps anything.
-	m.addr = 1<<(bits.UintSize-1) + textMachines.Add(1)<<26
+	// Where no other target registers anything, and the kernel maps nothing unasked.
+	m.addr = 1<<(bits.UintSize-21) + textMachines.Add(1)<<26
 	m.ops.Persist = func(unsafe.Pointer, uintptr) {}
 	m.defaultBus()
 	return m
