@@ -163,7 +163,7 @@ endif
 .PHONY: test-deep
 test-deep: ## Run the random tests at length, and all tests under the race detector, about half an hour.
 	CGO_ENABLED=0 $(GO) test -timeout 30m -count=1 -run '^TestModel$$' ./pmemset -model.sequences=20000
-	CGO_ENABLED=0 $(GO) test -timeout 30m -count=1 -run '^TestLitmusReference$$' ./emu -litmus.programs=5000
+	CGO_ENABLED=0 $(GO) test -timeout 30m -count=1 -run '^TestLitmusStates$$' ./emu -litmus.programs=2000
 	$(RACE) -timeout 60m -count=1 $(filter-out pmemlab/conformance pmemlab/conformance/command pmemlab/conformance/selftest,$(TESTS))
 
 # The memory operations as an arm64 CPU executes them. Debian's qemu-user and

@@ -26,7 +26,7 @@ var Crash = Target{
 // is picked by its remainder.
 type crashInput struct {
 	Subject byte // of crashSubjects
-	Ask     byte // bit 0: for all that is possible; the rest: of which line it is asked whether it's durable
+	Ask     byte // bit 0: for all that is possible; the rest: of crashRanges
 	After   byte // remainder by 16: see crashAfter
 	Max     byte // how many states a sample has
 }

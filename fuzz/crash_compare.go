@@ -28,8 +28,8 @@ func (t *crashTry) run() error {
 		}
 	}
 	t.refs[1].Settle()
-	line := crashLines[int(t.in.Ask>>1)%len(crashLines)]
-	if err := t.durable(line, cacheLine, crashVerdictOf(t.refs[1], line, cacheLine)); err != nil {
+	at := crashRanges[int(t.in.Ask>>1)%len(crashRanges)]
+	if err := t.durable(at.Start, at.Size, crashVerdictOf(t.refs[1], at.Start, at.Size)); err != nil {
 		return err
 	}
 	switch t.in.After % 16 {
@@ -41,6 +41,12 @@ func (t *crashTry) run() error {
 		return t.findings()
 	}
 	return nil
+}
+
+// crashRanges are those of which it's asked whether they are durable.
+var crashRanges = [...]model.Extent{
+	{Start: 0, Size: cacheLine}, {Start: cacheLine + 8, Size: 8}, {Start: crashSize - 1, Size: 1},
+	{Start: cacheLine - 1, Size: 2}, {Start: 0, Size: crashSize}, {Start: cacheLine, Size: crashSize - cacheLine},
 }
 
 // durable asks whether [off, off+n) is durable.

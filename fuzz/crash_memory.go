@@ -128,7 +128,7 @@ func (c *crashMemory) copied(g int64, off uint64, data []byte, nonTemporal bool)
 var errCrashPending = errors.New("there are writes that a power failure can lose")
 
 func (c *crashMemory) durable(off, n uint64) (why, err error) {
-	c.look(off&^4095, 4096)
+	c.look(off&^4095, (off+n+4095)&^4095-off&^4095)
 	if c.m.Pending(off, n) {
 		return errCrashPending, nil
 	}
