@@ -1,3 +1,5 @@
+//go:build !nosuite
+
 package fuzz
 
 import (

@@ -145,7 +145,10 @@ func hunted(dir string, f bank.Fault, order workerOrder, limit time.Duration) (h
 
 // build builds this program with a bug in it, by an overlay: the tree stays as it is.
 func build(program, dir string, f bank.Fault) error {
-	args := []string{"build", "-o", program}
+	args := []string{"build", "-ldflags", "-s -w", "-o", program}
+	if !strings.HasPrefix(f.File, "conformance/") {
+		args = append(args, "-tags", "nosuite")
+	}
 	if f.File != "" {
 		text, err := os.ReadFile(f.File)
 		if err != nil {
