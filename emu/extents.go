@@ -103,7 +103,11 @@ func (m *Machine) punch(o *object, fd int, off, n uint64) error {
 		return err
 	}
 	for _, x := range edges {
-		for _, x := range overlapping(data, extent{x.start, min(x.end, uint64(st.Size))}) {
+		// Behind the end of the file, in its last page, there is nothing to make zeroes of.
+		if x.end = min(x.end, uint64(st.Size)); x.start >= x.end {
+			continue
+		}
+		for _, x := range overlapping(data, x) {
 			if _, err := m.host.Pwrite(keeper, make([]byte, x.end-x.start), int64(x.start)); err != nil {
 				return err
 			}

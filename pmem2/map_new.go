@@ -38,8 +38,9 @@ import (
 //     reservation; ErrMappingExists: the range there is taken
 //   - EACCES: mmap refuses an append-only file whose open mode allows the
 //     protection; ErrNoAccess: the open mode doesn't allow it; ErrNoSupp: mmap
-//     doesn't support it; else the errno of mmap, or of mremap in a reservation
+//     doesn't support it; else the errno of mmap
 //   - ErrGranularityNotSupported: the granularity is coarser than the required one
+//   - the errno of mremap, in a reservation
 //
 // ErrMappingExists also comes if the kernel hands out an address that a map from
 // MapFromExisting still claims.
