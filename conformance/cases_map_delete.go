@@ -2,6 +2,8 @@ package conformance
 
 import (
 	"fmt"
+	"math"
+	"strings"
 
 	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
@@ -57,6 +59,11 @@ func mapDeleteCases() []Case {
 			Name: "pmem2_map_delete/keeps the caller's own mapping",
 			Rows: []string{"pmem2_map_delete/keeps-user-mapping", "pmem2_map_from_existing/delete-only-frees-object"},
 			Run:  mapDeleteKeepsOwn,
+		},
+		{
+			Name: "pmem2_map_delete/many of the caller's own mapping",
+			Rows: []string{"pmem2_map_delete/(abort)#1"},
+			Run:  mapDeleteMany,
 		},
 	}
 }
@@ -356,4 +363,40 @@ func mapDeleteKeepsOwn(t *T) {
 	// Memory that isn't mapped at all can be deleted too: nothing is unmapped.
 	m := t.Wrap(src, own, size, pmem2.GranularityPage)
 	t.Delete(m)
+}
+
+// mapDeleteMany deletes more maps of the caller's own mapping than a C program has keys for
+// what belongs to a thread: 1024. Each kind of call is made with an error before and after.
+func mapDeleteMany(t *T) {
+	const times = 1100
+	page := t.Page()
+	fd, content := t.PatternFile(4*page, 0)
+	src, own := t.Source(fd), t.OwnMapping(fd, 4*page)
+	cfg := t.Config()
+	fails := func(when string) {
+		err := cfg.SetOffset(1 << 63)
+		t.Expect("PMEM2_E_OFFSET_OUT_OF_RANGE", err, "SetOffset(2^63), %s", when)
+		t.Note("errormsg", "%s", err)
+		t.Check(strings.TrimSpace(err.Error()) != "", "%s an error has no text", when)
+	}
+	fails("before")
+	for i := range times {
+		m, err := t.Lib.MapFromExisting(src, own, 4*page, pmem2.GranularityPage)
+		t.mustQuietly(err, "MapFromExisting(%#x, %#x, PAGE), for the time %d", own, 4*page, i+1)
+		t.mustQuietly(m.Delete(), "Delete(), for the time %d", i+1)
+	}
+	t.Note("MapFromExisting() and Delete()", "0, %d times", times)
+	fails("after as many maps of the caller's own")
+
+	// Other maps aren't any worse for it.
+	for range 2 {
+		m := t.Map(cfg, src)
+		checkBytes(t, m.Bytes(), content, "the map")
+		t.Must(m.Persist(m.Bytes()), "Persist(all of it)")
+		t.Delete(m)
+		fails("after another map")
+	}
+	t.NoWrap("PMEM2_E_LENGTH_OUT_OF_RANGE", src, own, math.MaxUint64, pmem2.GranularityPage)
+	t.Delete(t.Wrap(src, own, 4*page, pmem2.GranularityPage))
+	fails("in the end")
 }

@@ -67,6 +67,11 @@ func mapFromExistingCases() []Case {
 			Rows: []string{"pmem2_map_from_existing/(abort)#1"},
 			Run:  mapExistingGranularity,
 		},
+		{
+			Name: "pmem2_map_from_existing/address 0",
+			Rows: []string{"pmem2_map_from_existing/0#3"},
+			Run:  mapExistingAtZero,
+		},
 	}
 }
 
@@ -396,4 +401,24 @@ func mapExistingGranularity(t *T) {
 	for _, g := range granularities {
 		t.Delete(t.Wrap(src, own, 4*page, g)) // nothing was registered
 	}
+}
+
+func mapExistingAtZero(t *T) {
+	const want = "PMEM2_E_ADDRESS_NULL"
+	page := t.Page()
+	fd := t.FileFD(4 * page)
+	src, own := t.Source(fd), t.OwnMapping(fd, 4*page)
+	for _, n := range []uint64{1, page - 1, page, page + 1, 4 * page, 1 << 47, 1 << 63, math.MaxUint64} {
+		for _, g := range granularities {
+			t.NoWrap(want, src, 0, n, g)
+		}
+		t.NoWrap(want, t.AnonSource(page), 0, n, pmem2.GranularityByte)
+	}
+	// Nothing was registered, and any other address will do.
+	for _, addr := range []uintptr{1, uintptr(page), own} {
+		t.Delete(t.Wrap(src, addr, page, pmem2.GranularityPage))
+	}
+	// A map elsewhere changes nothing of it.
+	t.Wrap(src, own, page, pmem2.GranularityPage)
+	t.NoWrap(want, src, 0, page, pmem2.GranularityPage)
 }

@@ -47,6 +47,12 @@ func mapNewReservationCases() []Case {
 			Needs: needs,
 			Run:   mapNewReservationWrapped,
 		},
+		{
+			Name:  "pmem2_map_new/existing mapping behind the last byte",
+			Rows:  []string{"pmem2_map_new/0#2"},
+			Needs: needs,
+			Run:   mapNewWrappedInLastPage,
+		},
 	}
 }
 
@@ -326,4 +332,38 @@ func mapNewReservationWrapped(t *T) {
 		t.Delete(wrapped)
 		t.Delete(t.MapAs(mapSpec{in: r}, src))
 	}
+}
+
+// mapNewWrappedInLastPage has an existing mapping behind the last byte of the file, in the
+// page that this byte is in.
+func mapNewWrappedInLastPage(t *T) {
+	const want = "PMEM2_E_MAPPING_EXISTS"
+	page := t.Page()
+	size := 8 * page
+	r := t.Reservation(0, size)
+	base := r.Address()
+	odd, content := t.PatternFile(page+100, 0)
+	tiny := t.FileFD(1)
+	oddSource, tinySource, own := t.Source(odd), t.Source(tiny), t.FileSource(page)
+	for _, c := range []struct{ at, n uint64 }{
+		{page + 100, 1},          // the first byte behind it
+		{2*page - 1, 1},          // the last of the page
+		{page + 100, page - 100}, // all of the rest
+		{2*page - 1, 2},          // and into the next page
+	} {
+		wrapped := t.Wrap(own, base+uintptr(c.at), c.n, pmem2.GranularityPage)
+		for _, s := range []mapSpec{{in: r}, {in: r, at: page, offset: page}, {in: r, sharing: pmem2.Private}} {
+			t.NoMapAs(want, s, oddSource)
+			checkUnmapped(t, odd)
+		}
+		t.NoMapAs(want, mapSpec{in: r, at: page}, tinySource)
+		checkUnmapped(t, tiny)
+		checkBlank(t, base, size)
+		t.Check(wrapped.Address() == base+uintptr(c.at) && wrapped.Size() == c.n, "the existing map has become %d bytes at %#x",
+			wrapped.Size(), wrapped.Address())
+		t.Delete(wrapped)
+	}
+	// From the next page on it isn't in the way.
+	t.Wrap(own, base+uintptr(2*page), 1, pmem2.GranularityPage)
+	checkBytes(t, t.MapAs(mapSpec{in: r}, oddSource).Bytes(), content, "the map beside an existing mapping")
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 
+	"pmemlab/pmem2"
 	"pmemlab/pmem2/platform"
 )
 
@@ -314,6 +315,15 @@ func tooLarge(t *T, addr uintptr) uint64 {
 	return 0
 }
 
+// inReservation puts memory of the case's own over n bytes of a reservation's placeholder.
+// The function that it returns says whether the memory is untouched.
+func inReservation(t *T, addr uintptr, n uint64) (untouched func() bool) {
+	t.Mmap(addr, n, readWrite, placeholderFlags|platform.MapFixed, -1)
+	want := pattern(n, 17)
+	copy(platform.Bytes(addr, n), want)
+	return func() bool { return !t.Faults(addr, false) && string(platform.Bytes(addr, n)) == string(want) }
+}
+
 func reservationDeleteCases() []Case {
 	return []Case{{
 		Name: "pmem2_vm_reservation_new/disposable-by-delete",
@@ -408,6 +418,40 @@ func reservationDeleteCases() []Case {
 				checkFree(t, at, size, "where the reservation was deleted")
 			}
 			checkFile(t, fd, 0, []byte{3}, "the file in the end")
+		},
+	}, {
+		Name: "pmem2_vm_reservation_delete/existing-map",
+		Rows: []string{"pmem2_vm_reservation_delete/0#1"},
+		Run: func(t *T) {
+			page := t.Page()
+			const size = mib
+			at := freeSpace(t, 4*mib)
+			r := t.Reservation(at, size)
+			src := t.AnonSource(page)
+			// The last page of it is memory of the caller's own.
+			own := inReservation(t, at+uintptr(size-page), page)
+			for _, c := range []struct {
+				at uintptr
+				n  uint64
+			}{
+				{at + uintptr(size-page), page},
+				{at, size}, {at, 1}, {at + size - 1, 1}, {at + size/2 + 100, 1}, {at + size/2, page}, // in it
+				{at - 1, 2}, {at + size - 1, 2}, {at - 1, size + 2}, // in part
+			} {
+				m := t.Wrap(src, c.at, c.n, pmem2.GranularityPage)
+				if !t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Delete(), "Delete() with an existing map of %d bytes at %#x", c.n, c.at) {
+					return
+				}
+				checkReservation(t, r, at, size)
+				checkBlank(t, at, size-page)
+				t.Check(own(), "the caller's own memory has been touched")
+				t.Delete(m)
+			}
+			// Beside it a map is no hindrance.
+			t.Wrap(src, at-1, 1, pmem2.GranularityPage)
+			t.Wrap(src, at+size, 1, pmem2.GranularityPage)
+			t.Must(r.Delete(), "Delete() of the empty reservation")
+			checkFree(t, at, size, "where the reservation was deleted")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_delete/munmap-fails",

@@ -174,6 +174,29 @@ func reservationFindCases() []Case {
 			checkWalk(t, short, m)
 		},
 	}, {
+		Name: "pmem2_vm_reservation_map_find/tail-of-the-last-page",
+		Rows: []string{"pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2"},
+		Run: func(t *T) {
+			page := t.Page()
+			r := t.Reservation(0, 8*page)
+			m := t.MapAs(mapSpec{in: r, at: 2 * page}, t.FileSource(page+100))
+			t.Check(m.Size() == page+100, "Size is %d, not %d", m.Size(), page+100)
+			end, pages := 3*page+100, 4*page
+			checkFound(t, r, end-1, 1, m) // its last byte
+			for _, c := range [][2]uint64{{end, 0}, {end, 1}, {end, pages - end}, {pages - 1, 0}, {pages - 1, 1}, {pages - 1, 2}} {
+				checkFound(t, r, c[0], c[1], m)
+			}
+			for _, c := range [][2]uint64{{pages, 0}, {pages, 1}, {pages, 4 * page}, {2*page - 1, 1}} {
+				checkNoneFound(t, r, c[0], c[1])
+			}
+			// What begins in the tail of one and goes on to the next finds the first.
+			next := t.MapAs(mapSpec{in: r, at: pages}, t.FileSource(1))
+			checkFound(t, r, end, page, m)
+			t.Delete(m)
+			checkNoneFound(t, r, end, pages-end)
+			checkFound(t, r, end, page, next)
+		},
+	}, {
 		Name: "pmem2_vm_reservation_map_find/order-by-address",
 		Rows: []string{"pmem2_vm_reservation_map_find/order-by-address"},
 		Run: func(t *T) {

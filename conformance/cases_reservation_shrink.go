@@ -1,6 +1,10 @@
 package conformance
 
-import "math"
+import (
+	"math"
+
+	"pmemlab/pmem2"
+)
 
 func reservationShrinkCases() []Case {
 	return []Case{{
@@ -118,6 +122,40 @@ func reservationShrinkCases() []Case {
 			t.Must(r.Shrink(size/2+2*page, size/2-2*page), "Shrink(%d, %d), beside the map", size/2+2*page, size/2-2*page)
 			t.Must(r.Shrink(0, size/2), "Shrink(0, %d), beside the map", size/2)
 			checkReservation(t, r, at+size/2, 2*page)
+		},
+	}, {
+		Name: "pmem2_vm_reservation_shrink/existing-map",
+		Rows: []string{"pmem2_vm_reservation_shrink/0#1"},
+		Run: func(t *T) {
+			page := t.Page()
+			const size, cut = 8 * mib, 4 * mib // a cut of less C may leave mapped
+			at := freeSpace(t, 16*mib)
+			r := t.Reservation(at, size)
+			src := t.AnonSource(page)
+			// The last page of it is memory of the caller's own.
+			own := inReservation(t, at+uintptr(size-page), page)
+			for _, c := range []struct{ mapAt, mapSize, offset uint64 }{
+				{size - page, page, size - cut},
+				{0, 1, 0}, {cut - 1, 1, 0}, {cut / 2, page, 0}, {0, size, 0}, {cut - 1, 2, 0}, // cut off at the start
+				{size - cut, 1, size - cut}, {size - 1, 2, size - cut}, {size - cut - 1, 2, size - cut}, {0, size, size - cut}, // at the end
+			} {
+				m := t.Wrap(src, at+uintptr(c.mapAt), c.mapSize, pmem2.GranularityPage)
+				if !t.Expect("PMEM2_E_VM_RESERVATION_NOT_EMPTY", r.Shrink(c.offset, cut), "Shrink(%d, %d) with an existing map of %d bytes at %d",
+					c.offset, cut, c.mapSize, c.mapAt) {
+					return
+				}
+				checkReservation(t, r, at, size)
+				checkBlank(t, at, size-page)
+				t.Check(own(), "the caller's own memory has been touched")
+				t.Delete(m)
+			}
+			// Beside the region a map is no hindrance, in the reservation or outside of it.
+			t.Wrap(src, at-1, 1, pmem2.GranularityPage)
+			t.Wrap(src, at+uintptr(size-page-1), 1, pmem2.GranularityPage)
+			t.Must(r.Shrink(size-page, page), "Shrink(%d, %d), behind an existing map", size-page, page)
+			t.Must(r.Shrink(0, page), "Shrink(0, %d), between existing maps", page)
+			checkReservation(t, r, at+uintptr(page), size-2*page)
+			checkFree(t, at+uintptr(size-page), page, "cut off behind an existing map")
 		},
 	}, {
 		Name: "pmem2_vm_reservation_shrink/munmap-fails",

@@ -162,12 +162,7 @@ func mapFaults() []fault {
 			})},
 		{"map: EEXIST where an existing mapping lies", page + "-EEXIST#1", true,
 			mapSwap(pmem2.ErrMappingExists, syscall.EEXIST, func(f *faults, c *config, _ *source) (found bool) {
-				f.objects.Range(func(_, o any) bool {
-					m, ok := o.(*mapping)
-					found = found || ok && c.in != nil && m.wrap && m.Map.Address() >= c.in.Address() && m.Map.Address() < c.in.Address()+uintptr(c.in.Size())
-					return true
-				})
-				return found
+				return c.in != nil && f.wrapped(c.in.Address(), c.in.Size())
 			})},
 		{"map: a place that wraps lands outside of the reservation", page + "0#1", true, mapWith(func(_ *faults, c *config, size uint64) {
 			length := c.length
@@ -176,6 +171,21 @@ func mapFaults() []fault {
 			}
 			if c.in != nil && c.at+length < c.at {
 				_ = c.PMem2Config.SetVMReservation(nil, 0)
+			}
+		})},
+		{"map: existing mappings behind the last byte don't matter", page + "0#2", true, otherwise(func(f *faults) {
+			f.newMap = func(l *library, cfg conformance.PMem2Config, src conformance.Source) (conformance.Map, error) {
+				m, err := l.Library.NewMap(bare(cfg), bare(src))
+				c, ok := cfg.(*config)
+				if !ok || c.in == nil || c.length != 0 || !errors.Is(err, pmem2.ErrMappingExists) {
+					return m, err
+				}
+				size, _ := bare(src).Size()
+				from := c.in.Address() + uintptr(c.at)
+				if f.wrapped(from, size-c.offset) {
+					return nil, err
+				}
+				return deadMap(l), nil
 			}
 		})},
 		{"map: ENODEV for what has become a directory", page + "-ENODEV#2", true, mapSwap(pmem2.ErrInvalidFileType, syscall.ENODEV, always)},
@@ -261,6 +271,15 @@ func mapFaults() []fault {
 				return l.Library.MapFromExisting(bare(src), addr, n, g)
 			}
 		})},
+		{"existing: address 0 will do", existing + "0#3", true, otherwise(func(f *faults) {
+			f.mapFromExisting = func(l *library, src conformance.Source, addr uintptr, n uint64, g pmem2.Granularity) (conformance.Map, error) {
+				m, err := l.Library.MapFromExisting(bare(src), addr, n, g)
+				if errors.Is(err, pmem2.ErrAddressNull) {
+					return deadMap(l), nil
+				}
+				return m, err
+			}
+		})},
 		{"existing: MAP_EXISTS for the same range", existing + "PMEM2_E_MAPPING_EXISTS#1", true, answers("Library.MapFromExisting", pmem2.ErrMappingExists, pmem2.ErrMapExists)},
 		{"existing: MAP_EXISTS for a range that overlaps", existing + "PMEM2_E_MAP_EXISTS#1", true, answers("Library.MapFromExisting", pmem2.ErrMappingExists, pmem2.ErrMapExists)},
 		{"existing: abort for an invalid granularity", existing + "(abort)#1", true, otherwise(func(f *faults) {
@@ -290,6 +309,25 @@ func mapFaults() []fault {
 			f.deleteMap = func(*mapping) error { return nil }
 		})},
 		{"delete: again is fine", deleting + "PMEM2_E_MAPPING_NOT_FOUND#1", false, answers("Map.Delete", pmem2.ErrMappingNotFound, nil)},
+		{"delete: existing maps use up the messages", deleting + "(abort)#1", true, otherwise(func(f *faults) {
+			deleted, gone := 0, false
+			f.deleteMap = func(m *mapping) error {
+				err := m.Map.Delete()
+				if err == nil && m.wrap {
+					deleted++
+				} else if err == nil && deleted >= 1023 {
+					gone = true
+				}
+				return err
+			}
+			f.setOffset = func(c *config, n uint64) error {
+				err := c.PMem2Config.SetOffset(n)
+				if err != nil && gone {
+					crash()
+				}
+				return err
+			}
+		})},
 		{"delete: munmap's errno is lost", deleting + "-EINVAL#1", false, answers("Map.Delete", syscall.EINVAL, pmem2.ErrUnknown)},
 		{"delete: a failure uses it up", deleting + "failure-changes-nothing", false, otherwise(func(f *faults) {
 			f.deleteMap = func(m *mapping) error {
@@ -308,6 +346,16 @@ func mapFaults() []fault {
 		})},
 		{"store granularity: the required one", "pmem2_map_get_store_granularity/effective-granularity", false, granularity(pmem2.GranularityCacheLine, pmem2.GranularityPage)},
 	}
+}
+
+// wrapped reports whether an existing map begins in a range, or has begun there.
+func (f *faults) wrapped(addr uintptr, size uint64) (found bool) {
+	f.objects.Range(func(_, o any) bool {
+		m, ok := o.(*mapping)
+		found = found || ok && m.wrap && m.Map.Address() >= addr && m.Map.Address() < addr+uintptr(size)
+		return true
+	})
+	return found
 }
 
 // deadMap is a map that has been deleted.

@@ -138,6 +138,15 @@ func reservationFaults() []fault {
 			}
 		})},
 		{"reservation: deleted with maps in it", deleting + "PMEM2_E_VM_RESERVATION_NOT_EMPTY#1", false, answers("Reservation.Delete", pmem2.ErrVMReservationNotEmpty, nil)},
+		{"reservation: deleted with existing maps in it", deleting + "0#1", true, otherwise(func(f *faults) {
+			f.deleteReservation = func(r *reservation) error {
+				err := r.Reservation.Delete()
+				if _, none := r.Reservation.MapFindFirst(); errors.Is(err, pmem2.ErrVMReservationNotEmpty) && none != nil {
+					return nil
+				}
+				return err
+			}
+		})},
 		{"reservation: its deletion unmaps nothing", deleting + "unmaps-region", false, otherwise(func(f *faults) {
 			f.deleteReservation = func(*reservation) error { return nil }
 		})},
@@ -199,6 +208,15 @@ func reservationFaults() []fault {
 				return err
 			}
 		})},
+		{"shrink: existing maps don't matter", shrink + "0#1", true, otherwise(func(f *faults) {
+			f.shrink = func(r *reservation, offset, size uint64) error {
+				err := r.Reservation.Shrink(offset, size)
+				if _, none := r.Reservation.MapFind(offset, size); errors.Is(err, pmem2.ErrVMReservationNotEmpty) && none != nil {
+					return nil
+				}
+				return err
+			}
+		})},
 		{"shrink: the middle is out of range", shrink + "PMEM2_E_NOSUPP#1", false, answers("Reservation.Shrink", pmem2.ErrNoSupp, pmem2.ErrLengthOutOfRange)},
 		{"shrink: maps don't matter", shrink + "PMEM2_E_VM_RESERVATION_NOT_EMPTY#1", false, answers("Reservation.Shrink", pmem2.ErrVMReservationNotEmpty, nil)},
 
@@ -240,6 +258,15 @@ func reservationFaults() []fault {
 					return r.Reservation.MapFindFirst()
 				}
 				return next, err
+			}
+		})},
+		{"find: the rest of the last page is nobody's", find + "/PMEM2_E_MAPPING_NOT_FOUND#2", true, otherwise(func(f *faults) {
+			f.mapFind = func(r *reservation, offset, length uint64) (conformance.Map, error) {
+				m, err := r.Reservation.MapFind(offset, length)
+				if err == nil && r.Reservation.Address()+uintptr(offset) >= m.Address()+uintptr(m.Size()) {
+					return nil, pmem2.ErrMappingNotFound
+				}
+				return m, err
 			}
 		})},
 		{"find: ENOENT", find + "/PMEM2_E_MAPPING_NOT_FOUND#1", false, answers("Reservation.MapFind", pmem2.ErrMappingNotFound, syscall.ENOENT)},

@@ -1,7 +1,7 @@
 /*
  * A reservation of no bytes is made, and can't be deleted
  * rows: pmem2_vm_reservation_new/0#1
- * why: The object and 4 MiB of address space are lost for the life of the process.
+ * why: The object and 2 MiB of address space are lost for the life of the process.
  * prints: pmem2_vm_reservation_new of 0 bytes: 0, delete: -EINVAL
  */
 struct pmem2_vm_reservation *r = NULL;
