@@ -30,7 +30,7 @@ type mapInput struct {
 	Access      byte // of accesses
 	Granularity byte // remainder by 32; 0: not set, 1 to 8: BYTE or CACHE_LINE, else PAGE
 	Forced      byte // above 240: forced to a granularity
-	Sharing     byte // remainder by 16; 4: private
+	Sharing     byte // remainder by 16; 4: private; of what is append-only also 3, 7, 11 and 15
 	Prot        byte // bits
 	Answer      byte // of mapAnswers
 	Reserve     byte // remainder by 32, from reserveDeleted on
@@ -67,7 +67,8 @@ var mapAnswers = [...]answers{
 	11: {sync: syscall.EOPNOTSUPP}, 12: {sync: syscall.EINVAL}, 13: {sync: syscall.EACCES}, 14: {sync: syscall.EAGAIN},
 	15: {sync: syscall.ENOMEM}, 16: {sync: syscall.EOPNOTSUPP, plain: syscall.EOPNOTSUPP}, 17: {sync: syscall.EINVAL, plain: syscall.EINVAL},
 	18: {sync: syscall.EINVAL, plain: syscall.EACCES}, 19: {plain: syscall.ENODEV}, 20: {plain: syscall.EPERM}, 21: {plain: syscall.EOPNOTSUPP},
-	22: {move: syscall.ENOMEM}, 23: {move: syscall.EAGAIN}, 24: {plain: syscall.EACCES, sync: syscall.ENFILE}, 127: {},
+	22: {move: syscall.ENOMEM}, 23: {move: syscall.EAGAIN}, 24: {plain: syscall.EACCES, sync: syscall.ENFILE}, 25: {plain: syscall.EACCES},
+	127: {},
 }
 
 // The remainders by 32 that ask for a reservation: for one that has been deleted, for one
@@ -287,7 +288,7 @@ func (t *mapTry) run(in *mapInput) (err error) {
 	if in.Forced > 240 {
 		q.Forced, q.IsForced = pmem2.Granularity(in.Forced%3), true
 	}
-	if in.Sharing%16 == 4 {
+	if in.Sharing%16 == 4 || q.Source.AppendOnly && in.Sharing%4 == 3 {
 		q.Sharing = pmem2.Private
 	}
 	q.Prot = pmem2.ProtRead | pmem2.ProtWrite
@@ -341,7 +342,7 @@ func (t *mapTry) findSource(in *mapInput) (err error) {
 	}
 	t.object = m.objects[n]
 	q.Source, q.Machine.Sync = t.object.source, t.object.sync
-	if in.Access >= 224 { // mostly for reading and writing
+	if in.Access >= 224 || t.object.source.AppendOnly && in.Access >= 128 { // mostly for reading and writing
 		q.Source.Access = model.Access(in.Access % 4)
 	}
 	if want := model.OpenSource(q.Source); want != model.OK {
@@ -391,8 +392,13 @@ func (t *mapTry) makeReservation(in *mapInput, around Around) (err error) {
 		}
 		at := in.Taken.In(Around{Page: page, Size: size, Other: r.Offset, Room: r.Offset + length}) % size &^ (page - 1)
 		cfg := pmem2.NewConfig()
-		err = errors.Join(cfg.SetRequiredStoreGranularity(pmem2.GranularityPage), cfg.SetVMReservation(t.reserve, at))
-		if t.taken, err = pmem2.NewMap(cfg, anon); err != nil {
+		if err = cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err == nil {
+			err = cfg.SetVMReservation(t.reserve, at)
+		}
+		if err == nil {
+			t.taken, err = pmem2.NewMap(cfg, anon)
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("a page at %d of %d bytes reserved: %w", at, size, err), t.endReservation())
 		}
 		r.Taken = []model.Extent{{Start: r.Addr + at, Size: page}}

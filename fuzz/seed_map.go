@@ -50,7 +50,7 @@ func MapSeed(q model.MapRequest) []byte {
 	if q.Prot != pmem2.ProtRead|pmem2.ProtWrite {
 		in.Prot = 3 | byte(q.Prot>>29)<<2
 	}
-	in.Answer = byte(max(0, slices.Index(mapAnswers[:], answers{q.Machine.AnswerSync, q.Machine.AnswerPlain, q.Machine.AnswerMove})))
+	in.Answer = nearestAnswer(answers{q.Machine.AnswerSync, q.Machine.AnswerPlain, q.Machine.AnswerMove})
 	// What ends about where the source does is to do so in the target's, too.
 	offset, length := resized(q.Offset, q.Source.Size, size, align), q.Length
 	if end := q.Offset + q.Length; q.Length != 0 && end-q.Source.Size+align <= 2*align {
@@ -75,4 +75,17 @@ func resized(offset, from, to, align uint64) uint64 {
 		return offset - from + to
 	}
 	return offset
+}
+
+// nearestAnswer is the place in mapAnswers of the ones that are the same, or fail the same calls.
+func nearestAnswer(a answers) byte {
+	if a == (answers{}) {
+		return 0
+	}
+	if n := slices.Index(mapAnswers[:], a); n >= 0 {
+		return byte(n)
+	}
+	return byte(max(0, slices.IndexFunc(mapAnswers[:], func(b answers) bool {
+		return (a.sync == 0) == (b.sync == 0) && (a.plain == 0) == (b.plain == 0) && (a.move == 0) == (b.move == 0)
+	})))
 }

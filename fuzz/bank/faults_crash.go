@@ -53,8 +53,6 @@ var crashFaults = []Fault{
 		"from, to := max(at, uintptr(p)), at+lineSize", "from, to := at, at+lineSize"},
 	{"flush-end-exclusive", "a flush leaves out a line of which it has the first byte only", "emu/recorder.go",
 		"return first, end &^ (lineSize - 1)", "return first, max(first, (end-1)&^(lineSize-1))"},
-	{"persist-two-lines", "a persist of two lines counts as one of the first", "emu/recorder.go",
-		"} else if fence && first == last {", "} else if fence {"},
 	{"copy-nt-flush", "the ragged ends of a non-temporal copy aren't flushed", "emu/recorder.go",
 		"if by != flushNone && kind == recStore {", "if by != flushNone && kind == recStoreNT {"},
 	{"change-unseen", "a look that finds a change in the second page of a file forgets it", "emu/durability.go",

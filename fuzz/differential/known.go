@@ -97,7 +97,7 @@ var knownMaps = []known{
 		},
 	},
 	{
-		row: "pmem2_map_new/0#2", proposed: true,
+		row: "pmem2_map_new/0#2",
 		why: "a map from pmem2_map_from_existing behind the last byte of the new one, but in its last page, isn't seen and is replaced",
 		explains: func(d *difference) bool {
 			if d.call.op != opMap || d.want.Result != exists || d.c.Result != model.OK || d.call.request.Reservation == nil {
@@ -143,7 +143,7 @@ var knownMaps = []known{
 		},
 	},
 	{
-		row: "pmem2_map_from_existing/0#3", proposed: true, why: "memory at address 0 is taken for mapped",
+		row: "pmem2_map_from_existing/0#3", why: "memory at address 0 is taken for mapped",
 		explains: func(d *difference) bool {
 			return d.call.op == opExisting && d.want.Result == model.Fails(pmem2.ErrAddressNull) &&
 				(d.c.Result == model.OK || d.c.Result == mapExists && overlapsAny(d.call.before, d.call.addr, d.call.length))

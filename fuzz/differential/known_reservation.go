@@ -46,7 +46,7 @@ var knownReservations = []known{
 		},
 	},
 	{
-		row: "pmem2_vm_reservation_shrink/releases-range", why: "what was cut off a reservation stays mapped, and is in the way even of the reservation",
+		row: "pmem2_vm_reservation_shrink/releases-range", why: "what was cut off a reservation stays mapped, and its padding is in the way even of itself",
 		explains: func(d *difference) bool {
 			if d.call.op == opExtend {
 				return taken(d) && !blocks(d.call, func(kept) bool { return true }) && d.call.kept[d.call.slot].cut
@@ -64,17 +64,17 @@ var knownReservations = []known{
 		},
 	},
 	{
-		row: "pmem2_vm_reservation_delete/0#1", proposed: true,
+		row:      "pmem2_vm_reservation_delete/0#1",
 		why:      "a map from pmem2_map_from_existing in a reservation that is deleted isn't seen, and its memory is unmapped",
 		explains: func(d *difference) bool { return d.call.op == opUnreserve && unseen(d) },
 	},
 	{
-		row: "pmem2_vm_reservation_shrink/0#1", proposed: true,
+		row:      "pmem2_vm_reservation_shrink/0#1",
 		why:      "a map from pmem2_map_from_existing in what is cut off a reservation isn't seen, and its memory is unmapped",
 		explains: func(d *difference) bool { return d.call.op == opShrink && unseen(d) },
 	},
 	{
-		row: "pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2", proposed: true,
+		row: "pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2",
 		why: "behind the last byte of a map that isn't whole pages, but in its last page, it isn't found",
 		explains: func(d *difference) bool {
 			return d.call.op == opFind && d.want.Result == model.OK && d.c.Result == model.Fails(pmem2.ErrMappingNotFound) &&
