@@ -51,10 +51,6 @@ var setFaults = []Fault{
 		"upper.size = uint64(end - upper.addr)", "upper.size = uint64(end - p.addr)",
 	},
 	{
-		"set-split-parts", "a split isn't counted where it lies", "pmemset/remove.go",
-		"p.region.parts++", "p.region.parts += 0",
-	},
-	{
 		"set-head-start", "a part map whose head is cut starts behind its first piece only", "pmemset/remove.go",
 		"p.addr = last.addr + uintptr(last.size)", "p.addr = removed[0].addr + uintptr(removed[0].size)",
 	},

@@ -24,8 +24,9 @@ func Decode(text string) ([]byte, error) {
 	if first != header {
 		return nil, fmt.Errorf("the first line is %q, want %q", first, header)
 	}
-	quoted, ok := strings.CutPrefix(strings.TrimSpace(rest), "[]byte(")
-	if quoted, ok = strings.CutSuffix(quoted, ")"); !ok {
+	quoted, begins := strings.CutPrefix(strings.TrimSpace(rest), "[]byte(")
+	quoted, ends := strings.CutSuffix(quoted, ")")
+	if !begins || !ends {
 		return nil, errors.New("behind the first line there isn't one []byte(\"…\") and nothing else")
 	}
 	s, err := strconv.Unquote(quoted)

@@ -27,12 +27,10 @@ func setFile(size uint64) *SetSource {
 }
 
 // add maps and enters what has been mapped.
-func (s *PartSet) add(q SetMap) SetResult {
-	m := s.Map(q)
-	if m.Result == SetOK {
+func (s *PartSet) add(q SetMap) {
+	if m := s.Map(q); m.Result == SetOK {
 		s.Add(q, m, m.Addr, 0)
 	}
-	return m.Result
 }
 
 // TestSetMap are calls on a set that has two parts of a page each in a reservation of 8

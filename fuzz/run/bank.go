@@ -119,7 +119,7 @@ func printHunt(h hunt, err error) {
 func hunted(dir string, f bank.Fault, order workerOrder, limit time.Duration) (hunt, error) {
 	h := hunt{fault: f}
 	program := filepath.Join(dir, f.Name)
-	if err := build(program, dir, f); err != nil {
+	if err := build(program, f); err != nil {
 		return h, err
 	}
 	defer func() { _ = os.Remove(program) }()
@@ -144,7 +144,7 @@ func hunted(dir string, f bank.Fault, order workerOrder, limit time.Duration) (h
 }
 
 // build builds this program with a bug in it, by an overlay: the tree stays as it is.
-func build(program, dir string, f bank.Fault) error {
+func build(program string, f bank.Fault) error {
 	args := []string{"build", "-ldflags", "-s -w", "-o", program}
 	if !strings.HasPrefix(f.File, "conformance/") {
 		args = append(args, "-tags", "nosuite")

@@ -132,7 +132,7 @@ func (e *engine) slice(ctx context.Context, t fuzz.Target, d time.Duration, dir 
 			return err
 		}
 	}
-	r, err := e.run(ctx, t, d, os.Stdout)
+	r, err := e.run(ctx, t, d)
 	total.Engine += r.executions
 	total.Seconds += r.seconds
 	if err != nil {
@@ -175,7 +175,7 @@ func (e *engine) slice(ctx context.Context, t fuzz.Target, d time.Duration, dir 
 		total.Seconds += r.Elapsed.Seconds() / float64(e.procs)
 		if r.Finding != nil {
 			total.Findings++
-			report(os.Stdout, findings, t, r.Finding)
+			report(findings, t, r.Finding)
 		}
 	}
 	return errors.Join(ctx.Err(), err)
@@ -215,7 +215,7 @@ func printRound(s *state, targets []fuzz.Target) {
 		}
 	}
 	fmt.Println()
-	table(os.Stdout, rows)
+	fmt.Print(table(rows))
 	fmt.Printf("continuous: round %d is over\n\n", s.Round)
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,7 +48,7 @@ func runFast(args []string) error {
 			sum.Add(r.Stats[t.Name])
 			if r.Finding != nil {
 				wrong++
-				report(os.Stdout, *dir, t, r.Finding)
+				report(*dir, t, r.Finding)
 			}
 			err = errors.Join(err, r.err)
 		}
@@ -60,7 +59,7 @@ func runFast(args []string) error {
 		fmt.Printf("%s: %s executions\n", t.Name, thousands(sum.Executions()))
 	}
 	fmt.Println()
-	table(os.Stdout, rows)
+	fmt.Print(table(rows))
 	fmt.Printf("fast: %d targets, %d findings\n", len(targets), wrong)
 	if err == nil && wrong > 0 {
 		return exitStatus(1)
@@ -69,16 +68,16 @@ func runFast(args []string) error {
 }
 
 // report prints a finding and makes it an entry of the corpus, as simple as it can be.
-func report(w io.Writer, dir string, t fuzz.Target, f *fast.Finding) {
+func report(dir string, t fuzz.Target, f *fast.Finding) {
 	input := f.Input
 	if !strings.HasPrefix(f.Err, processDied) {
 		input = fast.Minimize(t, input, 300)
 	}
 	path, err := corpus.Write(dir, t.Name, input)
 	if err != nil {
-		fmt.Fprintln(w, err)
+		fmt.Println(err)
 	}
-	fmt.Fprintf(w, "%s: %s\n  in %s: go test ./fuzz -run 'Fuzz%s/%s'\n  %s\n", t.Name, f.Err, path, t.Name, filepath.Base(path), fuzz.Reproducer(t.Name, input))
+	fmt.Printf("%s: %s\n  in %s: go test ./fuzz -run 'Fuzz%s/%s'\n  %s\n", t.Name, f.Err, path, t.Name, filepath.Base(path), fuzz.Reproducer(t.Name, input))
 }
 
 func newSeed() uint64 { return uint64(time.Now().UnixNano()) }

@@ -5,7 +5,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -89,9 +88,10 @@ func choose(names string, base bool) ([]fuzz.Target, error) {
 	return chosen, nil
 }
 
-// table prints rows in columns: the first to the left, the others to the right, but for a
+// table is rows in columns: the first to the left, the others to the right, but for a
 // last one that has no heading.
-func table(w io.Writer, rows [][]string) {
+func table(rows [][]string) string {
+	var all strings.Builder
 	widths := make([]int, 0)
 	for _, r := range rows {
 		for i, c := range r {
@@ -113,8 +113,9 @@ func table(w io.Writer, rows [][]string) {
 				fmt.Fprintf(&line, "  %*s", widths[i], c)
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+		all.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
+	return all.String()
 }
 
 // cores is how many there are.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -45,7 +44,7 @@ func native(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	for _, t := range targets {
-		r, err := e.run(ctx, t, *d, os.Stdout)
+		r, err := e.run(ctx, t, *d)
 		if err != nil {
 			return err
 		}
@@ -64,7 +63,7 @@ func native(args []string) error {
 		})
 	}
 	fmt.Println()
-	table(os.Stdout, rows)
+	fmt.Print(table(rows))
 	fmt.Printf("fuzz: %d targets, %.0f s, %d failed\n", len(targets), total, wrong)
 	if wrong > 0 {
 		return exitStatus(1)
@@ -123,13 +122,13 @@ var (
 
 // run fuzzes a target and prints what the engine says. The end of ctx is an interrupt to the
 // engine, and the error.
-func (e *engine) run(ctx context.Context, t fuzz.Target, d time.Duration, w io.Writer) (r nativeResult, err error) {
+func (e *engine) run(ctx context.Context, t fuzz.Target, d time.Duration) (r nativeResult, err error) {
 	counts, err := os.MkdirTemp("", "pmemlab-fuzz-")
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(counts)) }()
-	fmt.Fprintf(w, "\n%s: %s\n", t.Name, t.About)
+	fmt.Printf("\n%s: %s\n", t.Name, t.About)
 	cmd := exec.CommandContext(ctx, e.binary, "-test.run=^$", "-test.fuzz=^Fuzz"+t.Name+"$", "-test.fuzztime="+d.String(), "-test.fuzzcachedir="+e.cache,
 		"-test.fuzzminimizetime=0x", fmt.Sprintf("-test.parallel=%d", e.procs))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -161,7 +160,7 @@ func (e *engine) run(ctx context.Context, t fuzz.Target, d time.Duration, w io.W
 			crasher = m[1]
 		}
 		if line != "PASS" {
-			fmt.Fprintln(w, line)
+			fmt.Println(line)
 		}
 	}
 	err = errors.Join(lines.Err(), cmd.Wait())
@@ -178,7 +177,7 @@ func (e *engine) run(ctx context.Context, t fuzz.Target, d time.Duration, w io.W
 			if err != nil {
 				return r, err
 			}
-			fmt.Fprintf(w, "crasher: %s\n  %s\n", path, fuzz.Reproducer(t.Name, input))
+			fmt.Printf("crasher: %s\n  %s\n", path, fuzz.Reproducer(t.Name, input))
 		}
 	}
 	if err != nil {

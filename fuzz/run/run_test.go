@@ -82,11 +82,10 @@ func TestChoose(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	var b strings.Builder
-	table(&b, [][]string{{"target", "n", ""}, {"Map", thousands(1234567), "mapped"}, {"Longer", thousands(12), ""}})
+	got := table([][]string{{"target", "n", ""}, {"Map", thousands(1234567), "mapped"}, {"Longer", thousands(12), ""}})
 	const want = "target          n\nMap     1,234,567  mapped\nLonger         12\n"
-	if b.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	for n, want := range map[uint64]string{0: "0", 999: "999", 1000: "1,000", 1<<64 - 1: "18,446,744,073,709,551,615"} {
 		if got := thousands(n); got != want {
