@@ -1,9 +1,6 @@
 package fuzz
 
-import (
-	"pmemlab/fuzz/model"
-	"pmemlab/pmem2"
-)
+import "pmemlab/fuzz/model"
 
 // Host is what inputs of the target Map are tried on besides emulated machines: anonymous
 // memory, and files of one file system, whose sizes can be set.
@@ -29,7 +26,7 @@ func (h Host) HostMap(input []byte) HostMap {
 	var in mapInput
 	Decode(input, &in)
 	page := h.Machine.Page
-	q := model.MapRequest{Machine: h.Machine, Prot: pmem2.ProtRead | pmem2.ProtWrite}
+	q := model.MapRequest{Machine: h.Machine}
 	q.Source = model.Source{Kind: model.File, Align: page}
 	if in.Access >= 208 {
 		q.Source.Access = model.Access(in.Access % 4)
@@ -47,41 +44,12 @@ func (h Host) HostMap(input []byte) HostMap {
 	q.Offset = in.Offset.In(around) & (1<<63 - 1)
 	around.Other = q.Offset
 	q.Length = in.Length.In(around)
-	if g := in.Granularity % 16; g != 0 {
-		q.Granularity, q.GranularitySet = pmem2.GranularityPage, true
-		if g < 3 {
-			q.Granularity = pmem2.Granularity(g % 2)
-		}
-	}
-	if in.Sharing%8 == 4 {
-		q.Sharing = pmem2.Private
-	}
-	if in.Prot%4 == 3 {
-		q.Prot = pmem2.Prot(in.Prot>>2&7) << 29
-	}
+	in.settings(&q)
 	m := HostMap{Request: q}
 	if in.Reserve%32 >= 22 {
-		m.reserve(&in, page)
+		size, offset, taken := in.room(&q)
+		m.Request.Reservation = &model.Reservation{Size: size, Offset: offset}
+		m.Taken, m.HasTaken = taken, in.Reserve%4 == 1
 	}
 	return m
-}
-
-func (m *HostMap) reserve(in *mapInput, page uint64) {
-	q := &m.Request
-	size := in.Room.In(Around{Page: page, Size: q.Source.Size}) % (64 * mib) &^ (page - 1)
-	if size == 0 {
-		size = 16 * page
-	}
-	length := q.Length
-	if length == 0 {
-		length = q.Source.Size - q.Offset
-	}
-	q.Reservation = &model.Reservation{
-		Size:   size,
-		Offset: in.At.In(Around{Page: page, Size: size, Other: length, Room: size}),
-	}
-	if in.Reserve%4 == 1 {
-		m.HasTaken = true
-		m.Taken = in.Taken.In(Around{Page: page, Size: size, Other: q.Reservation.Offset, Room: q.Reservation.Offset + length}) % size &^ (page - 1)
-	}
 }

@@ -54,6 +54,41 @@ func (in *mapInput) Layout(c *Codec) {
 	}
 }
 
+// settings are those of a config that need no numbers.
+func (in *mapInput) settings(q *model.MapRequest) {
+	if g := in.Granularity % 32; g != 0 {
+		q.Granularity, q.GranularitySet = pmem2.GranularityPage, true
+		if g < 9 {
+			q.Granularity = pmem2.Granularity(g % 2) // BYTE, CACHE_LINE
+		}
+	}
+	if in.Sharing%16 == 4 || q.Source.AppendOnly && in.Sharing%4 == 3 {
+		q.Sharing = pmem2.Private
+	}
+	q.Prot = pmem2.ProtRead | pmem2.ProtWrite
+	if in.Prot%4 == 3 {
+		q.Prot = pmem2.Prot(in.Prot>>2&7) << 29
+	}
+}
+
+// room is the size of the reservation for a request, where in it the mapping is to lie, and
+// where a page that is taken, both counted from its start.
+func (in *mapInput) room(q *model.MapRequest) (size, offset, taken uint64) {
+	page := q.Machine.Page
+	around := Around{Page: page, Align: q.Source.Align, Size: q.Source.Size}
+	size = in.Room.In(around) % (64 * mib) &^ (page - 1)
+	if size == 0 {
+		size = min(max(16*page, q.Source.Align), 32*mib)
+	}
+	length := q.Length
+	if length == 0 {
+		length = q.Source.Size - q.Offset
+	}
+	offset = in.At.In(Around{Page: page, Align: q.Source.Align, Size: size, Other: length, Room: size})
+	taken = in.Taken.In(Around{Page: page, Size: size, Other: offset, Room: offset + length}) % size &^ (page - 1)
+	return size, offset, taken
+}
+
 const mapInputSize = 9 + 6*NumberBytes
 
 func mapInputBytes(r *rand.Rand) []byte { return randomBytes(r, mapInputSize) }
@@ -279,24 +314,12 @@ func (t *mapTry) run(in *mapInput) (err error) {
 	}
 	around.Other = q.Offset
 	q.Length = in.Length.In(around)
-	if g := in.Granularity % 32; g != 0 {
-		q.Granularity, q.GranularitySet = pmem2.GranularityPage, true
-		if g < 9 {
-			q.Granularity = pmem2.Granularity(g % 2) // BYTE, CACHE_LINE
-		}
-	}
+	in.settings(q)
 	if in.Forced > 240 {
 		q.Forced, q.IsForced = pmem2.Granularity(in.Forced%3), true
 	}
-	if in.Sharing%16 == 4 || q.Source.AppendOnly && in.Sharing%4 == 3 {
-		q.Sharing = pmem2.Private
-	}
-	q.Prot = pmem2.ProtRead | pmem2.ProtWrite
-	if in.Prot%4 == 3 {
-		q.Prot = pmem2.Prot(in.Prot>>2&7) << 29
-	}
 	if in.Reserve%32 >= reserveDeleted {
-		if err := t.makeReservation(in, around); err != nil {
+		if err := t.makeReservation(in); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, t.endReservation()) }()
@@ -367,43 +390,31 @@ func (t *mapTry) findSource(in *mapInput) (err error) {
 }
 
 // makeReservation makes the reservation that an input asks for.
-func (t *mapTry) makeReservation(in *mapInput, around Around) (err error) {
-	q, page := &t.q, t.m.PageSize()
-	around.Other = 0
-	size := in.Room.In(around) % (64 * mib) &^ (page - 1)
-	if size == 0 {
-		size = min(max(16*page, around.Align), 32*mib)
-	}
+func (t *mapTry) makeReservation(in *mapInput) (err error) {
+	q := &t.q
+	size, offset, at := in.room(q)
 	if t.reserve, err = pmem2.NewVMReservation(0, size, pmem2.On(t.m)); err != nil {
 		return fmt.Errorf("a reservation of %d bytes: %w", size, err)
 	}
-	r := &model.Reservation{Addr: uint64(t.reserve.Address()), Size: size}
-	q.Reservation = r
-	length := q.Length
-	if length == 0 {
-		length = q.Source.Size - q.Offset
-	}
-	r.Offset = in.At.In(Around{Page: page, Align: q.Source.Align, Size: size, Other: length, Room: size})
+	q.Reservation = &model.Reservation{Addr: uint64(t.reserve.Address()), Size: size, Offset: offset}
 	switch in.Reserve % 32 {
 	case reserveTaken:
+		page := t.m.PageSize()
 		anon, err := pmem2.SourceFromAnon(page, pmem2.On(t.m))
-		if err != nil {
-			return err
-		}
-		at := in.Taken.In(Around{Page: page, Size: size, Other: r.Offset, Room: r.Offset + length}) % size &^ (page - 1)
 		cfg := pmem2.NewConfig()
-		if err = cfg.SetRequiredStoreGranularity(pmem2.GranularityPage); err == nil {
-			err = cfg.SetVMReservation(t.reserve, at)
+		for _, failure := range []error{
+			err, cfg.SetRequiredStoreGranularity(pmem2.GranularityPage), cfg.SetVMReservation(t.reserve, at),
+		} {
+			if failure != nil {
+				return errors.Join(failure, t.endReservation())
+			}
 		}
-		if err == nil {
-			t.taken, err = pmem2.NewMap(cfg, anon)
-		}
-		if err != nil {
+		if t.taken, err = pmem2.NewMap(cfg, anon); err != nil {
 			return errors.Join(fmt.Errorf("a page at %d of %d bytes reserved: %w", at, size, err), t.endReservation())
 		}
-		r.Taken = []model.Extent{{Start: r.Addr + at, Size: page}}
+		q.Reservation.Taken = []model.Extent{{Start: q.Reservation.Addr + at, Size: page}}
 	case reserveDeleted:
-		r.Deleted = true
+		q.Reservation.Deleted = true
 		return t.reserve.Delete()
 	}
 	return nil
