@@ -157,7 +157,7 @@ func decode(line []byte, into any) error {
 		}
 		return err
 	}
-	if rest := bytes.TrimSpace(line[d.InputOffset():]); len(rest) > 0 {
+	if rest := bytes.Trim(line[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
 		return fmt.Errorf("there's more behind the value: %.20q", rest)
 	}
 	return nil

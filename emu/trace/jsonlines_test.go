@@ -89,6 +89,7 @@ func TestReadJSONRefuses(t *testing.T) {
 		{`{"version":1,"guilty":[{"object":0}]}`, "line 1: guilty line 0: object is 0, allowed are -1 to -1"},
 		{`{"version":1,"guilty":[{"object":-1,"off":9223372036854775808,"len":1}]}`, "line 1: guilty line 0: offset"},
 		{head + "\n", "line 2: the line is empty"},
+		{head + `{"seq":1,"kind":"fence"}` + "\v", `line 2: there's more behind the value: "\v"`}, // white, but not to JSON
 		{head + "x", "line 2: invalid character"},
 		{head + `[` + strings.Repeat("[", 100000), "line 2: "},
 		{head + `{"seq":1}`, `line 2: unknown kind ""`},
