@@ -188,3 +188,34 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// TestEngineFails: the engine's own lateness is no finding, all else that it fails for is.
+func TestEngineFails(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := corpus.Write(filepath.Join(dir, "testdata", "fuzz"), "Engine", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	const progress = "fuzz: elapsed: 8s, execs: 10 (1/sec), new interesting: 3 (total: 4)"
+	for _, c := range []struct {
+		says   string
+		failed bool
+	}{
+		{"--- FAIL: FuzzMap (8.10s)\n    context deadline exceeded", false},
+		{"--- FAIL: FuzzMap (8.10s)\n    wrong", true},
+		{"--- FAIL: FuzzMap (8.10s)\n    context deadline exceeded\n    Failing input written to testdata/fuzz/FuzzEngine/" + corpus.Name([]byte("x")), true},
+	} {
+		program := filepath.Join(t.TempDir(), "engine")
+		if err := os.WriteFile(program, []byte("#!/bin/sh\nprintf '"+progress+"\n"+c.says+"\n'\nexit 1\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		e, err := newEngine(program, t.TempDir(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.dir = dir
+		r, err := e.run(t.Context(), fuzz.Empty, 8*time.Second)
+		if err != nil || r.failed != c.failed || r.executions != 10 || r.interesting != 3 || r.corpus != 4 {
+			t.Errorf("%q: %+v, %v; want failed %t", c.says, r, err, c.failed)
+		}
+	}
+}
