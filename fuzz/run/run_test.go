@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestWorker(t *testing.T) {
-	r := startWorker(workerOrder{Targets: []string{"Empty", "Map"}, Seed: 1, Time: 40 * time.Millisecond, Slice: 10 * time.Millisecond})
+	r := startWorker(workerOrder{Targets: []string{"Empty", "Map"}, Seed: 1, Time: 500 * time.Millisecond, Slice: 10 * time.Millisecond})
 	if r.err != nil || r.Finding != nil {
 		t.Fatalf("%v, %+v", r.err, r.Finding)
 	}
