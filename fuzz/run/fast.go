@@ -70,6 +70,10 @@ func runFast(args []string) error {
 // report prints a finding and makes it an entry of the corpus, as simple as it can be.
 func report(dir string, t fuzz.Target, f *fast.Finding) {
 	input := f.Input
+	if input == nil { // it is about what all inputs have left behind
+		fmt.Printf("%s: %s\n", t.Name, f.Err)
+		return
+	}
 	if !strings.HasPrefix(f.Err, processDied) {
 		input = fast.Minimize(t, input, 300)
 	}

@@ -278,8 +278,6 @@ type part struct {
 	offset, length uint64
 }
 
-func (p *part) bare() conformance.Part { return p.Part }
-
 // NewPart is conformance.SetLibrary.NewPart.
 func (l *setLibrary) NewPart(of conformance.Set, src conformance.SetSource, offset, length uint64) (conformance.Part, error) {
 	p, err := l.SetLibrary.NewPart(bare(of), bare(src), offset, length)
