@@ -56,16 +56,17 @@ func mapped() []MapsEntry {
 	return ours(entries)
 }
 
-// unmapLeft unmaps what mapped finds and before doesn't have, and names it. It is
-// unmapped so that no later case is blamed for it.
-func unmapLeft(before []MapsEntry) (left []string) {
+// replaceLeft puts memory without access in the place of what mapped finds and before
+// doesn't have, and names it. No later case is blamed for what is left, nor is one given
+// its addresses, where the subject may believe that its map still is.
+func replaceLeft(before []MapsEntry) (left []string) {
 	for _, e := range mapped() {
 		if slices.Contains(before, e) {
 			continue
 		}
 		text := fmt.Sprintf("%s is mapped at %#x-%#x", e.Path, e.Start, e.End)
-		if err := platform.Host().Munmap(e.Start, uint64(e.End-e.Start)); err != nil {
-			text += fmt.Sprintf(" (and can't be unmapped: %v)", err)
+		if _, err := platform.Host().Mmap(e.Start, uint64(e.End-e.Start), platform.ProtNone, placeholderFlags|platform.MapFixed, -1, 0); err != nil {
+			text += fmt.Sprintf(" (and can't be replaced: %v)", err)
 		}
 		left = append(left, text)
 	}

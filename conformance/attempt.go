@@ -74,7 +74,7 @@ func (a attempt) here() outcome {
 		})
 	}
 	if finished {
-		if left := unmapLeft(before); left != nil {
+		if left := replaceLeft(before); left != nil {
 			t.conclude(report.Fail, (&LeakError{left}).Error())
 		}
 	}
