@@ -71,7 +71,8 @@ type Machine struct {
 	down      bool // after Shutdown
 	err       error
 	objects   map[memfdID]*object
-	nodes     map[string]*object // device nodes, by path
+	released  map[memfdID]*object // those that nothing the machine knows of uses any more
+	nodes     map[string]*object  // device nodes, by path
 	mounts    []*FileSystem
 	fds       map[int]*object   // as opened by the machine: what is closed elsewhere stays
 	maps      *vma.Map[mapping] // what was mapped through the machine
@@ -97,11 +98,11 @@ func NewMachine(cfg Config) *Machine {
 	m := &Machine{
 		cfg: cfg, host: host, eadr: cfg.EADR,
 		sysfs:   newSysfs(host.PageSize()),
-		objects: map[memfdID]*object{},
-		nodes:   map[string]*object{},
-		fds:     map[int]*object{},
-		maps:    vma.New(mapping.advance),
-		phys:    firstRegion,
+		objects: map[memfdID]*object{}, released: map[memfdID]*object{},
+		nodes: map[string]*object{},
+		fds:   map[int]*object{},
+		maps:  vma.New(mapping.advance),
+		phys:  firstRegion,
 	}
 	cpu := host
 	if cfg.CPU != (platform.Settings{}) {

@@ -89,6 +89,7 @@ func (m *Machine) newObject(o *object, size uint64) error {
 	m.counts.object++
 	o.number = m.counts.object
 	m.objects[o.id] = o
+	delete(m.released, o.id) // it had the inode before
 	return nil
 }
 
@@ -120,6 +121,8 @@ func (m *Machine) release(o *object) {
 	m.mem.released(o)
 	// Closing a memfd has no error that anyone could act on.
 	_ = m.closeKeeper(o)
+	delete(m.objects, o.id)
+	m.released[o.id] = o
 }
 
 // notForMemfd are the open flags that concern the name, which the memfd hasn't.
@@ -161,7 +164,10 @@ func (m *Machine) lookupStat(fd int) (o *object, st platform.Stat, through bool,
 		return nil, st, false, err
 	}
 	m.mu.Lock()
-	o = m.objects[memfdID{st.Dev, st.Ino}]
+	id := memfdID{st.Dev, st.Ino}
+	if o = m.objects[id]; o == nil {
+		o = m.released[id] // by a descriptor that was made past the machine
+	}
 	m.mu.Unlock()
 	if o != nil {
 		return o, st, false, nil
