@@ -156,7 +156,7 @@ func (m *Map) mapAnywhere(op string, req request, s *settings) error {
 	m.addr = addr
 	if err = m.settle(op, req, synced, s); err == nil {
 		if taken := register(m); taken != nil {
-			err = fail(op, ErrMappingExists, "the kernel maps at %#x, where the map of %d bytes at %#x is registered", addr, taken.reserved, taken.addr)
+			err = fail(op, ErrMappingExists, "the kernel maps at %#x, where the map of %d bytes at %#x is registered, whose memory was unmapped without Delete", addr, taken.reserved, taken.addr)
 		}
 	}
 	if err != nil {
