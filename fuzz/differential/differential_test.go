@@ -147,6 +147,19 @@ func TestPlantedDifference(t *testing.T) {
 	}
 }
 
+// TestFoundInputs: what long runs have found is a row of the contract.
+func TestFoundInputs(t *testing.T) {
+	for input, row := range map[string]string{
+		"FuzzReservation/d2ccb73e6262db93": "pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2",
+	} {
+		var told strings.Builder
+		ok, err := options{dir: "/dev/shm", most: 1}.replay(&told, filepath.Join("testdata", input))
+		if !ok || err != nil || !strings.Contains(told.String(), row) {
+			t.Errorf("%s: %t, %v, want row %s:\n%s", input, ok, err, row, told.String())
+		}
+	}
+}
+
 // compile compiles a program in C, and returns where it is.
 func compile(t *testing.T, path string) string {
 	t.Helper()
