@@ -64,7 +64,7 @@ func (m *Machine) writeMedia(o *object, fd int, p []byte, off int64, at uint64) 
 		}
 		n, write := uint64(0), true
 		if o.class == classRegular && o.fs.cfg.DAX {
-			n, errno = m.recoverDAX(o, pos, end)
+			n, errno = m.recoverDAX(o, fd, pos, end)
 		} else {
 			n, write, errno = m.recoverCached(o, pos, end)
 		}
@@ -109,15 +109,19 @@ func short(n int, err error) (int, error) {
 // in whose range up to end there is a bad page. One step goes up to the page, and with it
 // if the bad sector isn't its first. If it has a bad page it must be of whole pages, so that
 // they can be cleared: else EFAULT.
-func (m *Machine) recoverDAX(o *object, pos, end uint64) (n uint64, errno syscall.Errno) {
+func (m *Machine) recoverDAX(o *object, fd int, pos, end uint64) (n uint64, errno syscall.Errno) {
 	runs := o.blocksAt(pagesOf(pos, 1))
 	if len(runs) == 0 { // a hole, where healthy blocks come
 		return min(end, pagesOf(pos, 1).end) - pos, 0
 	}
 	page := pos &^ (pageSize - 1)
-	for _, b := range o.blocks {
-		if b.logical <= page && page < b.logical+b.length {
-			end = min(end, b.logical+b.length) // the kernel goes by extents
+	all, err := m.fiemap(o, fd)
+	if err != nil {
+		return 0, syscall.EIO
+	}
+	for _, e := range all {
+		if e.Logical <= page && page < e.Logical+e.Length {
+			end = min(end, e.Logical+e.Length) // the kernel goes by extents, unwritten ones apart
 		}
 	}
 	bad := overlapping(o.badBytes(), pagesOf(page, end-page))

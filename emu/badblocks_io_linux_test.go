@@ -113,6 +113,32 @@ func TestBadBlockReadWrite(t *testing.T) {
 	}
 }
 
+// An extent without data, in the same piece of the disk, ends the one before it: a write of a
+// part of a page goes up to it, and what follows is whole pages.
+func TestBadBlockBehindUnwritten(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, emu.Config{})
+	fs := m.AddFS(emu.FS{Size: 1 << 20, DAX: true})
+	f := create(t, fs, "f", 4*page)
+	if _, err := m.Pwrite(f.FD(), make([]byte, 4*page), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []uint32{platform.FallocPunchHole | platform.FallocKeepSize, platform.FallocKeepSize} {
+		if err := m.Fallocate(f.FD(), mode, page, page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fs.AddBadBlock("f", 2*page+sector, 1); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := m.Pwrite(f.FD(), make([]byte, 3*page), 100); n != 3*page || err != nil {
+		t.Errorf("a write of 3 pages from 100 on: got %d, %v, want %d", n, err, 3*page)
+	}
+	if bad, err := fs.BadBlocks("f"); len(bad) > 0 || err != nil {
+		t.Errorf("bad blocks after it: %v, %v", bad, err)
+	}
+}
+
 // A file of two extents, the second of which is bad: the first one counts for itself.
 func TestBadBlockInSecondExtent(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ func Targets() []Target {
 		Flush,
 		Memory,
 		Set,
+		Media,
 		Sysfs,
 		FaultPlan,
 		Files,

@@ -14,5 +14,5 @@ type Fault struct {
 
 // Faults are all of them.
 func Faults() []Fault {
-	return slices.Concat(mapFaults, crashFaults, reservationFaults, setFaults, storeFaults, textFaults)
+	return slices.Concat(mapFaults, crashFaults, reservationFaults, setFaults, storeFaults, textFaults, mediaFaults)
 }

@@ -111,7 +111,8 @@ const (
 type Trace struct {
 	Calls []Call
 	Sysfs []Access
-	Plans []string // of calls that fail on demand
+	Media []MediaAccess // but for those of children
+	Plans []string      // of calls that fail on demand
 	// Children are those of the processes that it has started.
 	Children []Trace
 	// Elsewhere says that the case wants a process of its own, of which nothing is known.

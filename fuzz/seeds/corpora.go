@@ -32,7 +32,7 @@ type Row struct {
 
 // makers make the inputs of a trace.
 var makers = []func(Trace) ([]seed, error){
-	mapSeeds, reservationSeeds, existingSeeds, flushSeeds, memorySeeds, sysfsSeeds, setSeeds, planSeeds, crashSeeds,
+	mapSeeds, reservationSeeds, existingSeeds, flushSeeds, memorySeeds, sysfsSeeds, setSeeds, planSeeds, crashSeeds, mediaSeeds,
 }
 
 // What there may be at most.

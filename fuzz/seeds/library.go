@@ -31,12 +31,13 @@ func (l *library) SourceFromFD(fd int) (conformance.Source, error) {
 		}
 		return src, err
 	}
-	return wrap(l.r, src, func() *fdSource { return &fdSource{src, fd} }), err
+	return wrap(l.r, src, func() *fdSource { return &fdSource{src, l, fd} }), err
 }
 
 // fdSource is a source whose file may change its size.
 type fdSource struct {
 	conformance.Source
+	l  *library
 	fd int
 }
 
@@ -46,6 +47,7 @@ func (s *fdSource) bare() conformance.Source { return s.Source }
 func (l *library) SourceFromAnon(size uint64) (conformance.Source, error) {
 	src, err := l.Library.SourceFromAnon(size)
 	if src != nil {
+		src = &anonSource{src, l, size}
 		l.r.mu.Lock()
 		l.r.sources[src] = model.Source{Kind: model.Anonymous, Size: size, Align: l.r.base.PageSize()}
 		l.r.mu.Unlock()
@@ -214,11 +216,6 @@ func (l *library) NewVMReservation(addr uintptr, size uint64) (conformance.Reser
 	c.Made, c.At, c.Size = own.number, uint64(v.Address()), v.Size()
 	l.r.note(c)
 	return own, err
-}
-
-// NewBadBlockContext is conformance.Library.NewBadBlockContext.
-func (l *library) NewBadBlockContext(src conformance.Source) (conformance.BadBlocks, error) {
-	return l.Library.NewBadBlockContext(bare(src))
 }
 
 // SharesFunctions is conformance.Library.SharesFunctions.

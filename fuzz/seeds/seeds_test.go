@@ -122,6 +122,7 @@ func TestOneCase(t *testing.T) {
 		"pmem2_map_from_existing/registered already":          "Existing",
 		"pmemset_remove_part_map/removes-all-coalesced-parts": "Set",
 		"pmem2_deep_flush/anonymous memory":                   "Flush",
+		"pmem2_source_pread_mcsafe/reads-device":              "Media",
 	} {
 		n := slices.IndexFunc(conformance.Cases(), func(c conformance.Case) bool { return c.Name == name })
 		if n < 0 {

@@ -131,9 +131,10 @@ func (l *setLibrary) NewSet(cfg conformance.SetConfig) (conformance.Set, error) 
 // setSource stands before a source of a set.
 type setSource struct {
 	conformance.SetSource
-	l    *setLibrary
-	fd   int // -1: not known
-	file File
+	l       *setLibrary
+	fd      int // -1: not known
+	file    File
+	detects bool // bad blocks, when it is mapped
 }
 
 func (s *setSource) bare() conformance.SetSource { return s.SetSource }
@@ -155,7 +156,7 @@ func (l *setLibrary) source(f File, fresh func() (conformance.SetSource, error))
 		return nil, err
 	}
 	fd := l.l.w.end().opened
-	return wrap(l.l.r, src, func() *setSource { return &setSource{src, l, fd, f} }), err
+	return wrap(l.l.r, src, func() *setSource { return &setSource{SetSource: src, l: l, fd: fd, file: f} }), err
 }
 
 // SourceFromFile is conformance.SetLibrary.SourceFromFile.
@@ -181,7 +182,7 @@ func (l *setLibrary) SourceFromPMem2(src conformance.Source) (conformance.SetSou
 	if s == nil {
 		return nil, err
 	}
-	own := &setSource{s, l, -1, File{FromPMem2: true}}
+	own := &setSource{SetSource: s, l: l, fd: -1, file: File{FromPMem2: true}}
 	if of, ok := src.(*fdSource); ok {
 		own.fd = of.fd
 	}
@@ -233,6 +234,8 @@ func (l *setLibrary) mapped(to *set, src conformance.SetSource, way model.Way, o
 	own, ok := src.(*setSource)
 	if ok {
 		c.File = own.now()
+		unwatched := do
+		do = func() (pmemset.PartDescriptor, error) { return own.detecting(unwatched) }
 	}
 	l.l.w.begin()
 	d, err := do()

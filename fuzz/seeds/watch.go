@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"pmemlab/fuzz/model"
 	"pmemlab/pmem2/platform"
 )
 
@@ -22,6 +23,7 @@ type answered struct {
 	synced                   bool // MAP_SYNC was granted
 	source                   uintptr
 	opened                   int
+	media                    model.Kernel
 }
 
 // begin forgets what was answered.
