@@ -119,10 +119,17 @@ func (m *Machine) recoverDAX(o *object, fd int, pos, end uint64) (n uint64, errn
 	if err != nil {
 		return 0, syscall.EIO
 	}
-	for _, e := range all {
-		if e.Logical <= page && page < e.Logical+e.Length {
-			end = min(end, e.Logical+e.Length) // the kernel goes by extents, unwritten ones apart
+	for i, e := range all { // the kernel goes by extents, unwritten ones apart
+		if page < e.Logical || page >= e.Logical+e.Length {
+			continue
 		}
+		last := e.Logical + e.Length
+		// What is converted first, and is one with its neighbour then, XFS takes for one.
+		if next := i + 1; o.fs.cfg.Type == XFS && e.Flags&fiemapUnwritten != 0 && next < len(all) &&
+			all[next].Logical == last && all[next].Physical == e.Physical+e.Length && all[next].Flags&fiemapUnwritten == 0 {
+			last += all[next].Length
+		}
+		end = min(end, last)
 	}
 	bad := overlapping(o.badBytes(), pagesOf(page, end-page))
 	if len(bad) == 0 {

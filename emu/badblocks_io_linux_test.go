@@ -113,12 +113,49 @@ func TestBadBlockReadWrite(t *testing.T) {
 	}
 }
 
-// An extent without data, in the same piece of the disk, ends the one before it: a write of a
-// part of a page goes up to it, and what follows is whole pages.
+// In a file of one piece of the disk, page 1 has no data and page 2 is bad, which can't be
+// cleared. ext4 goes by what has data and what hasn't; where XFS begins without, it takes what
+// lies behind it for one with it. Measured on Linux 6.1.
 func TestBadBlockBehindUnwritten(t *testing.T) {
 	t.Parallel()
+	for _, c := range []struct {
+		off, n    int
+		ext4, xfs int // bytes; 0: EFAULT
+	}{
+		{100, 3 * page, 2*page - 100, page - 100},
+		{0, 4 * page, 2 * page, page},
+		{0, 2*page + 600, 2 * page, page},
+		{page + 100, 2 * page, page - 100, 0},
+		{page, 3 * page, page, 0},
+		{page, page, page, page},
+		{page, page + 600, page, 0},
+		{2 * page, page + 100, 0, 0},
+	} {
+		for typ, want := range map[emu.FSType]int{emu.Ext4: c.ext4, emu.XFS: c.xfs} {
+			m := newMachine(t, emu.Config{NoClearError: true})
+			fs := m.AddFS(emu.FS{Size: 1 << 20, DAX: true, Type: typ})
+			f := unwritten(t, m, fs)
+			n, err := m.Pwrite(f.FD(), make([]byte, c.n), int64(c.off))
+			if n != want || errors.Is(err, unix.EFAULT) != (want == 0) {
+				t.Errorf("%v: %d bytes at %d: got %d, %v, want %d", typ, c.n, c.off, n, err, want)
+			}
+		}
+	}
+	// Where it can be cleared, whole pages are.
 	m := newMachine(t, emu.Config{})
 	fs := m.AddFS(emu.FS{Size: 1 << 20, DAX: true})
+	f := unwritten(t, m, fs)
+	if n, err := m.Pwrite(f.FD(), make([]byte, 3*page), 100); n != 3*page || err != nil {
+		t.Errorf("a write of 3 pages from 100 on: got %d, %v, want %d", n, err, 3*page)
+	}
+	if bad, err := fs.BadBlocks("f"); len(bad) > 0 || err != nil {
+		t.Errorf("bad blocks after it: %v, %v", bad, err)
+	}
+}
+
+// unwritten makes a file of 4 pages, page 1 of which has no data, and makes page 2 bad.
+func unwritten(t *testing.T, m *emu.Machine, fs *emu.FileSystem) *emu.File {
+	t.Helper()
 	f := create(t, fs, "f", 4*page)
 	if _, err := m.Pwrite(f.FD(), make([]byte, 4*page), 0); err != nil {
 		t.Fatal(err)
@@ -128,15 +165,10 @@ func TestBadBlockBehindUnwritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := fs.AddBadBlock("f", 2*page+sector, 1); err != nil {
+	if err := fs.AddBadBlock("f", 2*page+2*sector, 1); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := m.Pwrite(f.FD(), make([]byte, 3*page), 100); n != 3*page || err != nil {
-		t.Errorf("a write of 3 pages from 100 on: got %d, %v, want %d", n, err, 3*page)
-	}
-	if bad, err := fs.BadBlocks("f"); len(bad) > 0 || err != nil {
-		t.Errorf("bad blocks after it: %v, %v", bad, err)
-	}
+	return f
 }
 
 // A file of two extents, the second of which is bad: the first one counts for itself.

@@ -41,6 +41,10 @@ func (k spoiling) Spoil(path string, off uint64) error {
 	if err != nil {
 		return err
 	}
+	before, err := os.ReadFile(disk + "badblocks")
+	if err != nil {
+		return err
+	}
 	for _, e := range extents[:n] {
 		if off < e.Logical || off >= e.Logical+e.Length {
 			continue
@@ -54,11 +58,11 @@ func (k spoiling) Spoil(path string, off uint64) error {
 			if err != nil {
 				return err
 			}
-			if len(text) > 0 {
+			if string(text) != string(before) {
 				return nil
 			}
 			if time.Now().After(deadline) {
-				return fmt.Errorf("%sbadblocks lists nothing 5 s after a machine check", disk)
+				return fmt.Errorf("%sbadblocks lists nothing new 5 s after a machine check", disk)
 			}
 		}
 	}
