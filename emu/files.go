@@ -404,7 +404,9 @@ const (
 // Fiemap is the FS_IOC_FIEMAP ioctl. On ext4 and xfs it tells the extents that hold
 // data and, as unwritten, those that are allocated without. Physical addresses are those
 // of the block device; a part of the file for which that has no room is delayed, its
-// location unknown. With FIEMAP_FLAG_XATTR there are none, as of files without extended attributes. A directory of ext4 has
+// location unknown. A page of the file that was loaded from through a mapping counts as one
+// with data, as if it had been stored to: here a kernel tells of what it was before.
+// With FIEMAP_FLAG_XATTR there are none, as of files without extended attributes. A directory of ext4 has
 // one of 4 KiB. EOPNOTSUPP: a device, tmpfs, or a directory of xfs. EINVAL: length is
 // 0, or start 16 TiB - 4 KiB on ext4, the largest size of a file. EFBIG: start is
 // behind that, or 2^63-1 and more on xfs. EBADR: other flags than FIEMAP_FLAG_SYNC,

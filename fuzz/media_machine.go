@@ -186,22 +186,18 @@ func newMediaMachine() (*mediaMachine, error) {
 func (m *mediaMachine) makeObjects() error {
 	e, page := m.emulated, m.emulated.PageSize()
 	file := model.Media{Kind: model.File, Page: page, Room: mediaDisk, Largest: maxFile}
-	for _, f := range []struct {
-		name string
-		fs   emu.FS
-	}{
-		{"a file of the page cache", emu.FS{Size: mediaDisk}},
-		{"a DAX file", emu.FS{Size: mediaDisk, DAX: true}},
-		{"a DAX file of virtio-pmem", emu.FS{Size: mediaDisk, DAX: true, VirtioPmem: true}},
-		{"a file of a tmpfs", emu.FS{Size: mediaDisk, Type: emu.Tmpfs}},
-	} {
-		o := &mediaObject{name: f.name, start: file, fs: e.AddFS(f.fs)}
-		o.start.DAX = f.fs.DAX
-		if o.start.NoDisk = f.fs.Type == emu.Tmpfs; o.start.NoDisk {
+	onFS := func(name string, fs emu.FS) {
+		o := &mediaObject{name: name, start: file, fs: e.AddFS(fs)}
+		o.start.DAX, o.start.NoDisk, o.start.Merges = fs.DAX, fs.Type == emu.Tmpfs, fs.Type == emu.XFS
+		if fs.Type != emu.Ext4 {
 			o.start.Largest = 1<<63 - 1
 		}
 		m.objects = append(m.objects, o)
 	}
+	onFS("a file of the page cache", emu.FS{Size: mediaDisk})
+	onFS("a DAX file", emu.FS{Size: mediaDisk, DAX: true})
+	onFS("a DAX file of virtio-pmem", emu.FS{Size: mediaDisk, DAX: true, VirtioPmem: true})
+	onFS("a file of a tmpfs", emu.FS{Size: mediaDisk, Type: emu.Tmpfs})
 	for _, d := range []struct {
 		name        string
 		size, align uint64
@@ -211,10 +207,16 @@ func (m *mediaMachine) makeObjects() error {
 		o.dirty = []model.Extent{{Size: d.size}}
 		m.objects = append(m.objects, o)
 	}
+	anon := &mediaObject{name: "anonymous memory", start: model.Media{Kind: model.Anonymous, Page: page, Size: page}}
+	m.objects = append(m.objects, anon)
+	onFS("a DAX file of an XFS", emu.FS{Size: mediaDisk, DAX: true, Type: emu.XFS})
 	if err := e.Err(); err != nil {
 		return err
 	}
 	for _, o := range m.objects {
+		if o == anon {
+			continue
+		}
 		if err := m.open(o); err != nil {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
@@ -222,8 +224,6 @@ func (m *mediaMachine) makeObjects() error {
 			return fmt.Errorf("%s: %w", o.name, err)
 		}
 	}
-	anon := &mediaObject{name: "anonymous memory", start: model.Media{Kind: model.Anonymous, Page: page, Size: page}}
-	m.objects = append(m.objects, anon)
 	src, err := pmem2.SourceFromAnon(page, pmem2.On(&m.probe))
 	for a := range anon.sources {
 		anon.sources[a] = src
@@ -347,15 +347,17 @@ func (m *mediaMachine) close() error {
 	return errors.Join(append(errs, m.emulated.Shutdown())...)
 }
 
+const fiemapUnwritten = 0x800 // of an extent: it has no data
+
 // locate asks the kernel where a file lies.
 func (m *mediaMachine) locate(o *mediaObject, to []model.MediaRun) ([]model.MediaRun, error) {
-	n, err := m.emulated.Fiemap(o.raw, 0, 1<<62, 0, m.extents)
+	n, err := m.emulated.Fiemap(o.raw, 0, 1<<63-1, 0, m.extents)
 	if err == nil && n == len(m.extents) {
 		err = syscall.E2BIG
 	}
 	to = to[:0]
 	for _, e := range m.extents[:n] {
-		to = append(to, model.MediaRun{Logical: e.Logical, Physical: e.Physical, Length: e.Length})
+		to = append(to, model.MediaRun{Logical: e.Logical, Physical: e.Physical, Length: e.Length, Blank: e.Flags&fiemapUnwritten != 0})
 	}
 	return to, err
 }

@@ -11,14 +11,19 @@ import (
 // SectorSize is the unit, in bytes, in which media go bad.
 const SectorSize = 512
 
-// MediaRun is a part of a file that lies on its disk in one piece: whole pages.
-type MediaRun struct{ Logical, Physical, Length uint64 }
+// MediaRun is a part of a file that lies on its disk in one piece: whole pages, all of which
+// have data or none.
+type MediaRun struct {
+	Logical, Physical, Length uint64
+	Blank                     bool
+}
 
 // Media is a source and what its media hold. A device DAX is its own disk.
 type Media struct {
 	Kind       Kind
 	DAX        bool // a file without the page cache before it
 	NoDisk     bool // a file that lies on no region: a tmpfs's
+	Merges     bool // a run without data that is written to is one with what lies behind it: XFS
 	Access     Access
 	AppendOnly bool // open with O_APPEND
 	Page, Size uint64
@@ -196,7 +201,11 @@ func (m *Media) step(at, n uint64) (uint64, syscall.Errno) {
 		}
 		return n, 0
 	}
-	n = min(n, run.Logical+run.Length-at)
+	end := run.Logical + run.Length
+	if next, ok := m.runAt(end); ok && m.Merges && run.Blank && !next.Blank && next.Physical == run.Physical+run.Length {
+		end += next.Length
+	}
+	n = min(n, end-at)
 	whole := m.pagesOf(at, n)
 	first := firstOf(m.Bad, Extent{run.Physical + start - run.Logical, whole.Size})
 	if first == whole.Size {
@@ -216,7 +225,38 @@ func (m *Media) writeOver(off, n uint64) {
 			m.Bad = cut(m.Bad, Extent{run.Physical + at - run.Logical, m.Page})
 		}
 	}
-	m.Allocated = join(m.Allocated, m.pagesOf(off, n))
+	pages := m.pagesOf(off, n)
+	m.Allocated = join(m.Allocated, pages)
+	m.fill(pages)
+}
+
+// fill gives pages of runs data. What lies side by side is one run then.
+func (m *Media) fill(pages Extent) {
+	if !slices.ContainsFunc(m.Runs, func(r MediaRun) bool { return r.Blank }) {
+		return
+	}
+	var runs []MediaRun
+	add := func(r MediaRun, from, to uint64, blank bool) {
+		from, to = max(from, r.Logical), min(to, r.Logical+r.Length)
+		if from >= to {
+			return
+		}
+		part := MediaRun{from, r.Physical + from - r.Logical, to - from, blank}
+		if n := len(runs); n > 0 {
+			if last := &runs[n-1]; last.Blank == blank && last.Logical+last.Length == from && last.Physical+last.Length == part.Physical {
+				last.Length += part.Length
+				return
+			}
+		}
+		runs = append(runs, part)
+	}
+	end := pages.Start + pages.Size
+	for _, r := range m.Runs {
+		add(r, 0, pages.Start, r.Blank)
+		add(r, pages.Start, end, false)
+		add(r, end, math.MaxUint64, r.Blank)
+	}
+	m.Runs = runs
 }
 
 // pagesOf are the whole pages that hold [off, off+n).

@@ -105,10 +105,10 @@ func (m *Media) freeRuns(first, last uint64) {
 	for _, r := range m.Runs {
 		end := r.Logical + r.Length
 		if from, to := r.Logical, min(end, first); from < to {
-			left = append(left, MediaRun{from, r.Physical, to - from})
+			left = append(left, MediaRun{from, r.Physical, to - from, r.Blank})
 		}
 		if from := max(r.Logical, last); from < end {
-			left = append(left, MediaRun{from, r.Physical + from - r.Logical, end - from})
+			left = append(left, MediaRun{from, r.Physical + from - r.Logical, end - from, r.Blank})
 		}
 	}
 	m.Runs = left

@@ -24,8 +24,17 @@ func mediaPages(dax bool, at ...uint64) *Media {
 			m.Runs[n-1].Length += page
 			continue
 		}
-		m.Runs = append(m.Runs, MediaRun{logical, p * page, page})
+		m.Runs = append(m.Runs, MediaRun{Logical: logical, Physical: p * page, Length: page})
 	}
+	return m
+}
+
+// mediaBlank is a file of 4 pages, the second of which has no data.
+func mediaBlank(merges bool) *Media {
+	const page = 4096
+	m := mediaPages(true, 9, 10, 11, 12)
+	m.Merges = merges
+	m.Runs = []MediaRun{{0, 9 * page, page, false}, {page, 10 * page, page, true}, {2 * page, 11 * page, 2 * page, false}}
 	return m
 }
 
@@ -57,6 +66,9 @@ func TestMediaTransfers(t *testing.T) {
 		{"a whole one behind a part", mediaPages(false, 9, 10), true, Extent{page + 512, 1}, 1, 2*page - 1, Transfer{Done: 2*page - 1}, nil},
 		{"with DAX the bad sector isn't the page's first", mediaPages(true, 9, 10), true, Extent{page + 512, 1}, 1, 2*page - 1, Transfer{Result: ioFail}, []Extent{{10*page + 512, 512}}},
 		{"and now it is", mediaPages(true, 9, 10), true, Extent{page, 1}, 1, 2*page - 1, Transfer{Done: 2*page - 1}, nil},
+		{"up to what has no data", mediaBlank(false), true, Extent{2*page + 512, 1}, 100, 3 * page, Transfer{Done: 3 * page}, nil},
+		{"and there, which is one with what follows", mediaBlank(true), true, Extent{2*page + 512, 1}, page, 3*page - 1, Transfer{Done: 3*page - 1}, nil},
+		{"of which no part can be", mediaBlank(true), true, Extent{2*page + 512, 1}, page + 100, 2 * page, Transfer{Result: ioFail}, []Extent{{11*page + 512, 512}}},
 		{"a device beside", mediaDevice(), false, Extent{page, 1}, 0, page, Transfer{Done: page}, []Extent{{page, 512}}},
 		{"a device", mediaDevice(), true, Extent{page + 4000, 1}, page, 1, Transfer{Result: ioFail, Loose: true}, []Extent{{page + 3584, 512}}},
 		{"anonymous memory", &Media{Page: page, Size: page}, false, Extent{}, 0, 0, Transfer{Result: Fails(pmem2.ErrSourceTypeNotSupported)}, nil},
