@@ -48,6 +48,9 @@ const (
 	crashCache                   // one in the page cache
 )
 
+// crashMachines are how many of the crashSubjects are whole machines. They come first.
+const crashMachines = 6
+
 // crashSubjects are the memories, each whole machine beside the part of one that alone knows
 // what is durable: that takes more programs in the same time.
 var crashSubjects = [...]struct {

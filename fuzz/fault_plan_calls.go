@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	gofuzz "github.com/google/gofuzz"
+
 	"pmemlab/pmem2/platform"
 )
 
@@ -105,17 +107,23 @@ func planInputBytes(r *rand.Rand) []byte {
 		}
 		return b
 	}
-	in := struct {
-		Head  planHead
-		Calls [16]planCall
-		Nodes [10]planNode
-	}{}
-	NewFiller(r).Fuzz(&in)
-	in.Head.Structured |= 1
-	in.Head.Calls = byte(len(in.Calls))
-	b := Encode(make([]byte, 0, 128), &in.Head)
-	return EncodeAll(EncodeAll(b, in.Calls[:]), in.Nodes[:2+bits>>8%9])
+	var calls [16]planCall
+	var nodes [10]planNode
+	head := planHead{Structured: 1, Rules: byte(bits >> 16), Calls: byte(len(calls)), Blank: byte(bits >> 24)}
+	n := 2 + bits>>8%9
+	fillAll(planFillers, r, calls[:])
+	fillAll(planFillers, r, nodes[:n])
+	b := Encode(make([]byte, 0, 128), &head)
+	return EncodeAll(EncodeAll(b, calls[:]), nodes[:n])
 }
+
+var planFillers = newFillers(func(n *planNode, c gofuzz.Continue) {
+	v := c.Uint32()
+	*n = planNode{byte(v), byte(v >> 8), byte(v >> 16)}
+}, func(n *planCall, c gofuzz.Continue) {
+	v := c.Uint32()
+	*n = planCall{byte(v), byte(v >> 8), byte(v >> 16)}
+})
 
 // planSeeds are these plans as inputs.
 func planSeeds() [][]byte {

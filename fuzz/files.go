@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime/metrics"
 )
 
@@ -184,47 +183,6 @@ var jsonTokens = [...]string{
 
 // errDiffers is that a value isn't the same when it was written and read again.
 var errDiffers = errors.New("written and read again it is another one")
-
-// filesMix is how often each kind of file is tried: images take longest.
-var filesMix = [16]byte{0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 6, 6, 7, 8}
-
-// filesInputBytes makes an input.
-func filesInputBytes(r *rand.Rand) []byte {
-	bits := r.Uint64()
-	kind := filesMix[bits%16]
-	b := append(make([]byte, 0, 64), kind)
-	switch kind {
-	case 2:
-		in := struct{ Pieces [5]imagePiece }{}
-		NewFiller(r).Fuzz(&in)
-		b = append(b, byte(bits>>8))
-		return EncodeAll(b, in.Pieces[:bits>>16&3+2]) // the bad bytes, and pieces
-	case 4:
-		in := struct {
-			Head   traceHead
-			Events [4]traceEvent
-		}{}
-		NewFiller(r).Fuzz(&in)
-		return EncodeAll(Encode(b, &in.Head), in.Events[:bits>>16&3+1])
-	case 6:
-		return append(b, randomBytes(r, reportInputSize)...)
-	case 7, 8:
-		for n := 1 + bits>>8&7; n > 0; n-- {
-			b = append(b, byte(r.Uint64()))
-		}
-		return b
-	}
-	n := 1 + int(bits>>8&3)
-	for range n {
-		v := r.Uint64()
-		e := fileEdit{byte(v), byte(v >> 8 & 0x7f), byte(v >> 16), byte(v >> 24)}
-		if kind != 0 && v>>32&1 == 0 {
-			e.Kind = 8 // numbers are what is still read most often
-		}
-		b = Encode(b, &e)
-	}
-	return b
-}
 
 // filesSeeds are files of each kind as they are, and some that others have tripped over.
 func filesSeeds() [][]byte {

@@ -31,6 +31,7 @@ type imageFiles struct {
 	stream  []byte // the pieces, not compressed
 	sizes   [imageObjects + 2]uint64
 	deflate *flate.Writer
+	store   *flate.Writer // likewise, but fast
 	file    bytes.Buffer
 	data    []byte
 	saved   [2]bytes.Buffer
@@ -41,6 +42,9 @@ type imageFiles struct {
 func (f *imageFiles) make() error {
 	var err error
 	if f.deflate, err = flate.NewWriter(nil, flate.BestSpeed); err != nil {
+		return err
+	}
+	if f.store, err = flate.NewWriter(nil, flate.NoCompression); err != nil {
 		return err
 	}
 	image, err := imageOfMachine()
@@ -72,7 +76,7 @@ func (f *imageFiles) make() error {
 	}
 	f.stream = stream
 	f.sizes = [...]uint64{3: 4 << 20, 5: mib, 7: imageObjectSize, 8: 0}
-	f.whole = bytes.Clone(f.seal(f.header, f.stream))
+	f.whole = bytes.Clone(f.seal(f.header, f.stream, f.deflate))
 	if _, err := emu.Load(bytes.NewReader(f.whole)); err != nil {
 		return fmt.Errorf("the valid image: %w", err)
 	}
@@ -133,14 +137,14 @@ func splitImage(file []byte) (header, stream []byte, err error) {
 }
 
 // seal makes a file of a header and pieces, in a buffer that the next call uses again.
-func (f *imageFiles) seal(header, stream []byte) []byte {
+func (f *imageFiles) seal(header, stream []byte, by *flate.Writer) []byte {
 	f.file.Reset()
 	f.file.WriteString("pmemlab\n\x01\x00\x00\x00")
 	f.file.Write(make([]byte, 16))
 	f.file.Write(header)
-	f.deflate.Reset(&f.file)
-	_, err1 := f.deflate.Write(stream)
-	if err := errors.Join(err1, f.deflate.Close()); err != nil {
+	by.Reset(&f.file)
+	_, err1 := by.Write(stream)
+	if err := errors.Join(err1, by.Close()); err != nil {
 		panic(err) // a buffer takes everything
 	}
 	b := f.file.Bytes()
@@ -166,6 +170,9 @@ func (f *imageFiles) readImage(file []byte) (saved []byte, err error) {
 		if err := image.Save(&f.saved[n]); err != nil {
 			return nil, fmt.Errorf("what was loaded can't be saved: %w", err)
 		}
+		if n > 0 { // it is what was loaded before, or differs
+			break
+		}
 		if image, err = emu.Load(bytes.NewReader(f.saved[n].Bytes())); err != nil {
 			return nil, fmt.Errorf("what was saved can't be loaded: %w", err)
 		}
@@ -189,7 +196,7 @@ func (i *filesInstance) runImage(input []byte) (bool, error) {
 // runImageHeader edits what is told of the machine, and makes lengths and checksum right.
 func (i *filesInstance) runImageHeader(input []byte) (bool, error) {
 	b := i.edited(i.image.header, input)
-	saved, err := i.image.readImage(i.image.seal(b, i.image.stream))
+	saved, err := i.image.readImage(i.image.seal(b, i.image.stream, i.image.store))
 	if err == nil && saved != nil && !json.Valid(b) {
 		err = errors.New("a header that isn't JSON is accepted")
 	}
@@ -209,6 +216,17 @@ func (p *imagePiece) Layout(c *Codec) {
 	c.Byte(&p.Cut)
 	c.Number(&p.Off)
 	c.Number(&p.Length)
+}
+
+// longestCut in Cut asks for the longest piece, or one that is a byte longer.
+const longestCut = 229
+
+// object is the number of the piece's object.
+func (p *imagePiece) object() uint64 {
+	if p.Object >= 250 {
+		return 1<<40 + uint64(p.Object)
+	}
+	return [8]uint64{3, 3, 7, 7, 7, 5, 2, 8}[p.Object%8]
 }
 
 // runImagePieces makes a file of bad bytes and of pieces, and knows whether they are allowed, and what is then
@@ -235,10 +253,9 @@ func (i *filesInstance) runImagePieces(input []byte) (bool, error) {
 	media := map[[2]uint64]byte{} // by object and offset, what isn't zero
 	valid, behind, object := true, uint64(0), uint64(0)
 	for _, p := range i.pieces {
-		o := [8]uint64{3, 3, 7, 7, 7, 5, 2, 8}[p.Object%8]
-		size := f.sizes[o]
-		if p.Object >= 250 {
-			o, size = 1<<40+uint64(p.Object), 0
+		o, size := p.object(), uint64(0)
+		if o < uint64(len(f.sizes)) {
+			size = f.sizes[o]
 		}
 		around = Around{Page: 4096, Align: 64, Size: size, Other: behind}
 		off := p.Off.In(around)
@@ -256,10 +273,10 @@ func (i *filesInstance) runImagePieces(input []byte) (bool, error) {
 		switch {
 		case p.Cut >= 230 && p.Cut < 250: // the last byte of the piece before once more
 			off -= min(off, 1)
-		case p.Cut >= 210 && p.Cut < 229 && size > 0: // a byte behind the end
+		case p.Cut >= 210 && p.Cut < longestCut && size > 0: // a byte behind the end
 			n %= 512
 			off, n = size-n, n+1
-		case p.Cut == 229 && o == 3:
+		case p.Cut == longestCut && o == 3:
 			off, n = 0, longestPiece+uint64(p.Data%2)
 		}
 		valid = valid && n > 0 && n <= longestPiece && off <= size && n <= size-off &&
@@ -303,7 +320,7 @@ func (i *filesInstance) runImagePieces(input []byte) (bool, error) {
 		header = fmt.Appendf(header, `,"Extra":{"Bad":[{"Object":%d,"Off":%d,"Len":%d}]}}`, badObject, badOff, badLength)
 		valid = valid && badLength > 0 && badOff <= badSize && badLength <= badSize-badOff
 	}
-	saved, err := f.readImage(f.seal(header, stream))
+	saved, err := f.readImage(f.seal(header, stream, f.store))
 	if err != nil || saved == nil {
 		if err == nil && valid {
 			err = fmt.Errorf("pieces %+v and end %d: got an error, want an image", i.pieces, end)

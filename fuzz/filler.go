@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"math/rand/v2"
+	"sync"
 
 	gofuzz "github.com/google/gofuzz"
 )
@@ -10,6 +11,40 @@ import (
 // sequence, with what follows from r alone.
 func NewFiller(r *rand.Rand) *gofuzz.Fuzzer {
 	return gofuzz.New().NilChance(0).RandSource(source{r})
+}
+
+// fillers are such fuzzers. They are kept, since one costs more than an input.
+type fillers struct{ pool sync.Pool }
+
+// newFillers are fillers with functions of their own for some types.
+func newFillers(functions ...any) *fillers {
+	return &fillers{sync.Pool{New: func() any { return gofuzz.New().NilChance(0).Funcs(functions...) }}}
+}
+
+// fillAll fills in all of a slice.
+func fillAll[T any](p *fillers, r *rand.Rand, all []T) {
+	f := p.pool.Get().(*gofuzz.Fuzzer)
+	defer p.pool.Put(f)
+	f.RandSource(source{r})
+	for i := range all {
+		f.Fuzz(&all[i])
+	}
+}
+
+// anyNumber fills in a number with whatever bits.
+func anyNumber(n *Number, c gofuzz.Continue) {
+	bits := c.Uint64()
+	n.Anchor, n.Delta, n.Raw = byte(bits), byte(bits>>8), c.Uint64()
+}
+
+// likely gives a number mostly one of some anchors, and mostly no distance from it.
+func likely(n *Number, anchors []byte, bits uint64) {
+	if bits%8 != 0 {
+		n.Anchor = anchors[bits>>3%uint64(len(anchors))]
+	}
+	if bits>>6%4 != 0 {
+		n.Delta = 0
+	}
 }
 
 // source is a generator of math/rand/v2 for what knows that of math/rand.

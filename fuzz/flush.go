@@ -3,7 +3,6 @@ package fuzz
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 
@@ -20,7 +19,7 @@ var Flush = Target{
 	About:    "flush, persist, drain and deep flush: ranges over maps side by side, holes and ends, msync's answers",
 	Accepted: "flushed",
 	New:      newFlushInstance,
-	Generate: func(r *rand.Rand) []byte { return randomBytes(r, flushInputSize) },
+	Generate: flushInputBytes,
 }
 
 // flushInput is an input of the target Flush. What a byte picks is picked by its remainder.

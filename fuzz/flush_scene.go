@@ -113,7 +113,9 @@ func (s *flushScene) fill() error {
 			return err
 		}
 	}
-	s.fixed = len(s.mapped)
+	if s.fixed = len(s.mapped); s.fixed != flushStays {
+		return fmt.Errorf("%d maps stay, want %d", s.fixed, flushStays)
+	}
 	s.gone, err = pmem2.MapFromExisting(s.sources[0].source, 1<<40, page, pmem2.GranularityPage)
 	if err != nil {
 		return err

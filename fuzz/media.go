@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"syscall"
 
 	gofuzz "github.com/google/gofuzz"
@@ -124,11 +123,11 @@ const (
 	anchorPage   = 3
 	anchorSector = 4
 	anchorSize   = 5
-	anchorRest   = 6  // to the end of the source
-	anchorWrap   = 7  // to the end of all numbers
-	anchorHalf   = 14 // 2^63
-	anchorBad    = 16 // an end of a bad block
-	anchorToBad  = 17 // what is left up to it
+	anchorRest   = 6          // to the end of the source
+	anchorWrap   = 7          // to the end of all numbers
+	anchorHalf   = 14         // 2^63
+	anchorBad    = anchorRoom // an end of a bad block
+	anchorToBad  = 17         // what is left up to it
 	anchorInside = 25
 	anchorPages  = 49
 	anchorAny    = 50
@@ -144,25 +143,19 @@ var (
 
 // mediaInputBytes makes inputs with bad blocks that are met mostly.
 func mediaInputBytes(r *rand.Rand) []byte {
-	f := mediaFillers.Get().(*gofuzz.Fuzzer)
-	defer mediaFillers.Put(f)
-	f.RandSource(source{r})
-	var scene mediaScene
+	var scene [1]mediaScene
 	var ops [mostMediaOps]mediaOp
-	f.Fuzz(&scene)
+	fillAll(mediaFillers, r, scene[:])
 	n := 1 + r.IntN(3)
 	if r.IntN(8) == 0 {
 		n = mostMediaOps
 	}
-	for i := range n {
-		f.Fuzz(&ops[i])
-	}
+	fillAll(mediaFillers, r, ops[:n])
 	to := make([]byte, 0, mediaSceneSize+n*mediaOpSize)
-	return EncodeAll(Encode(to, &scene), ops[:n])
+	return EncodeAll(Encode(to, &scene[0]), ops[:n])
 }
 
-// mediaFillers are kept, since one costs more than an input.
-var mediaFillers = sync.Pool{New: func() any { return gofuzz.New().NilChance(0).Funcs(likelyScene, likelyMediaOp) }}
+var mediaFillers = newFillers(likelyScene, likelyMediaOp)
 
 func likelyScene(s *mediaScene, c gofuzz.Continue) {
 	bits := c.Uint64()

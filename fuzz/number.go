@@ -61,6 +61,9 @@ var anchors = [...]func(a Around, raw uint64) uint64{
 	func(_ Around, raw uint64) uint64 { return 1 << (raw % 64) },
 }
 
+// anchorRoom is the place of Room among them.
+const anchorRoom = 16
+
 // multiple is one of the first multiples of the alignment.
 func multiple(a Around, raw uint64) uint64 { return raw % 9 * a.Align }
 

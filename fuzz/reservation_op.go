@@ -48,6 +48,12 @@ var reservationSteps = [...]model.StepKind{
 	model.Vacate, model.FindFree, model.MapAnonymous,
 }
 
+// Where some stand among them; FindPrev is behind FindNext.
+const mapStep, findFreeStep, findNextStep, existingStep = 1, 10, 16, 20
+
+// pickGone and what is above picks a map in a reservation among those that have been deleted.
+const pickGone = 200
+
 // pick picks one of n by a byte: mostly one that is live, now and then any that was ever
 // made, or -1, which is a nil one.
 func pick(b byte, n int, live func(int) bool) int {
@@ -214,8 +220,8 @@ func (op *ReservationOp) within(s *model.Space, st *model.Step) Around {
 
 // mapIn is a map in the reservation, now and then one that has been deleted, or any, or -1.
 func (op *ReservationOp) mapIn(s *model.Space, st *model.Step) int {
-	gone := op.Map >= 200
-	return pick(op.Map%200, len(s.Maps), func(i int) bool { return s.Maps[i].Deleted == gone && s.Maps[i].In == st.Reservation })
+	gone := op.Map >= pickGone
+	return pick(op.Map%pickGone, len(s.Maps), func(i int) bool { return s.Maps[i].Deleted == gone && s.Maps[i].In == st.Reservation })
 }
 
 // mapOffset is the offset in the reservation of where the map picked starts or ends. Without a

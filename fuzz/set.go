@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"fmt"
-	"math/rand/v2"
 
 	"pmemlab/pmemset"
 )
@@ -43,7 +42,7 @@ func (in *setWorld) Layout(c *Codec) {
 	c.Number(&in.Room)
 }
 
-const setWorldSize = 8 + setFiles + NumberBytes
+const setWorldSize, setWorldJoins = 8 + setFiles + NumberBytes, 4
 
 // setOp is one operation.
 type setOp struct {
@@ -62,6 +61,8 @@ func (op *setOp) Layout(c *Codec) {
 	c.Number(&op.A)
 	c.Number(&op.B)
 }
+
+const setOpSize = 4 + 2*NumberBytes
 
 // maxSetOps is how long a sequence can be.
 const maxSetOps = 16
@@ -87,6 +88,9 @@ var setKinds = [32]byte{
 	setRemovePart, setRemovePart, setHold, setHold, setDrop, setLookUp, setForeign, setForeign, setResize, setDelete,
 }
 
+// Where those that remove something stand among them.
+const setKindRemovesRange, setKindRemovesPart = 15, 22
+
 // setLies are where reservations start, off a multiple of 2 MiB.
 var setLies = [8]uint64{4: 4096, 5: mib, 6: 2*mib - 4096, 7: 4096 * 3}
 
@@ -100,13 +104,6 @@ var setStrides = [4]int{1, setSlots - 1, 29, 29}
 var setSizes = [16]uint64{
 	0, 100, 4096, 3*4096 + 100, 2 * mib, 4*mib + 4096, 8 * 4096,
 	16 * 4096, 16 * 4096, 16 * 4096, 64 * 4096, 64 * 4096, 64 * 4096, 64 * 4096, 64 * 4096, 64 * 4096,
-}
-
-// setInputBytes is the input of the fast generator: any number of operations.
-func setInputBytes(r *rand.Rand) []byte {
-	var ops []setOp
-	NewFiller(r).NumElements(4, maxSetOps).Fuzz(&ops)
-	return EncodeAll(randomBytes(r, setWorldSize), ops)
 }
 
 // setSeeds are sequences that matter: parts that are coalesced, cut in every place, and

@@ -16,6 +16,9 @@ var setPicks = [32]int{1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 
 // setWays are the ways to map that two bits pick.
 var setWays = [4]model.Way{model.BySet, model.ByConfig, model.BySet, model.ByPart}
 
+// setDeltaFull in the distance of the offset asks for FULL from this part on.
+const setDeltaFull = 5
+
 // mapPart maps a part in one of the three ways.
 func (t *setTry) mapPart(i int, op *setOp) error {
 	n := setPicks[op.Pick%32]
@@ -32,7 +35,7 @@ func (t *setTry) mapPart(i int, op *setOp) error {
 	switch op.A.Delta % 8 {
 	case 7:
 		how = 12 + op.How>>4%4
-	case 5, 6: // a mode of coalescing for this one and those behind it
+	case setDeltaFull, 6: // a mode of coalescing for this one and those behind it
 		if err := t.coalescing(i, &setOp{How: op.A.Delta % 8 % 3}); err != nil {
 			return err
 		}

@@ -63,6 +63,10 @@ var setFaults = []Fault{
 		"pieces: slices.Clone(p.pieces[j:])}", "pieces: slices.Clone(p.pieces[i:])}",
 	},
 	{
+		"set-split-parts", "of a reservation whose part map was split the first half that goes is the last part", "pmemset/remove.go",
+		"p.region.parts++", "p.region.parts += 0",
+	},
+	{
 		"set-grow-length", "a file grows to the length, whatever the offset", "pmemset/grow.go",
 		"int64(a.offset+a.length)", "int64(max(a.size, a.length))",
 	},

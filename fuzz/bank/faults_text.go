@@ -143,6 +143,10 @@ var textFaults = []Fault{
 		"object == c.object && off < c.end:", "object == c.object && off+1 < c.end:",
 	},
 	{
+		"image-piece-longest", "a piece may be a byte longer than the longest", "emu/image_file.go",
+		"case n == 0 || n > maxImagePiece:", "case n == 0 || n > maxImagePiece+1:",
+	},
+	{
 		"image-piece-order", "the objects of pieces may descend", "emu/image_file.go",
 		"case object < c.object || object == c.object", "case object == c.object",
 	},

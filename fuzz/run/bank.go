@@ -2,15 +2,18 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"pmemlab/fuzz/bank"
@@ -57,9 +60,11 @@ func runBank(args []string) error {
 		order.Targets = append(order.Targets, t.Name)
 	}
 	fmt.Printf("fuzz-bank: %d planted, %d targets in turn, one core for each bug, seed %d\n", len(faults), len(targets), *seed)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 
 	// Without any there must be nothing to be found.
-	clean, err := hunted(dir, bank.Fault{Name: "none"}, order, 5*time.Second)
+	clean, err := hunted(ctx, dir, bank.Fault{Name: "none"}, order, 5*time.Second)
 	if err == nil && clean.target != "" {
 		err = fmt.Errorf("target %s finds something where no bug is planted: %s", clean.target, clean.how)
 	}
@@ -76,7 +81,10 @@ func runBank(args []string) error {
 	for range *procs {
 		wg.Go(func() {
 			for i := range next {
-				hunts[i], failures[i] = hunted(dir, faults[i], order, *limit)
+				hunts[i], failures[i] = hunted(ctx, dir, faults[i], order, *limit)
+				if ctx.Err() != nil {
+					continue
+				}
 				printing.Lock()
 				printHunt(hunts[i], failures[i])
 				printing.Unlock()
@@ -84,10 +92,16 @@ func runBank(args []string) error {
 		})
 	}
 	for i := range faults {
+		if ctx.Err() != nil {
+			break
+		}
 		next <- i
 	}
 	close(next)
 	wg.Wait()
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
 	if err := errors.Join(failures...); err != nil {
 		return err
 	}
@@ -116,16 +130,19 @@ func printHunt(h hunt, err error) {
 }
 
 // hunted plants a bug, builds this program with it, and runs that.
-func hunted(dir string, f bank.Fault, order workerOrder, limit time.Duration) (hunt, error) {
+func hunted(ctx context.Context, dir string, f bank.Fault, order workerOrder, limit time.Duration) (hunt, error) {
 	h := hunt{fault: f}
 	program := filepath.Join(dir, f.Name)
 	if err := build(program, f); err != nil {
 		return h, err
 	}
 	defer func() { _ = os.Remove(program) }()
+	if ctx.Err() != nil {
+		return h, ctx.Err()
+	}
 	order.Time = limit
 	start := time.Now()
-	r := startWorkerOf(program, order)
+	r := startWorkerOf(ctx, program, order)
 	if r.err != nil {
 		return h, r.err
 	}
@@ -143,7 +160,8 @@ func hunted(dir string, f bank.Fault, order workerOrder, limit time.Duration) (h
 	return h, nil
 }
 
-// build builds this program with a bug in it, by an overlay: the tree stays as it is.
+// build builds this program with a bug in it, by an overlay: the tree stays as it is. It takes
+// seconds, which an interrupt waits for.
 func build(program string, f bank.Fault) error {
 	args := []string{"build", "-ldflags", "-s -w", "-o", program}
 	if !strings.HasPrefix(f.File, "conformance/") {
@@ -175,7 +193,8 @@ func build(program string, f bank.Fault) error {
 		args = append(args, "-overlay", program+".json")
 	}
 	cmd := exec.Command("go", append(args, "./fuzz/run")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	// What go leaves behind when it's interrupted lies there, too.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOTMPDIR="+filepath.Dir(program))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building with %s: %w\n%s", f.Name, err, out)
 	}

@@ -161,7 +161,7 @@ func (e *engine) slice(ctx context.Context, t fuzz.Target, d time.Duration, dir 
 	results := make(chan workerResult)
 	for p := range e.procs {
 		go func() {
-			results <- startWorker(workerOrder{Targets: []string{t.Name}, Seed: s.Seed + uint64(p), Time: d / 4, Slice: d / 4})
+			results <- startWorker(ctx, workerOrder{Targets: []string{t.Name}, Seed: s.Seed + uint64(p), Time: d / 4, Slice: d / 4})
 		}()
 	}
 	s.Seed += uint64(e.procs)

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"pmemlab/fuzz"
@@ -33,6 +36,8 @@ func runFast(args []string) error {
 		return fmt.Errorf("-procs %d: want one or more", *procs)
 	}
 	fmt.Printf("fast generator: %d targets, %v each, %d processes, seed %d\n", len(targets), *d, *procs, *seed)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	rows := [][]string{{"target", "executions", "per s and core", "accepted", "accepted/s", "refused/s", ""}}
 	wrong := 0
 	for _, t := range targets {
@@ -40,7 +45,7 @@ func runFast(args []string) error {
 		results := make(chan workerResult)
 		for p := range *procs {
 			go func() {
-				results <- startWorker(workerOrder{Targets: []string{t.Name}, Seed: *seed + uint64(p), Time: *d, Slice: *d})
+				results <- startWorker(ctx, workerOrder{Targets: []string{t.Name}, Seed: *seed + uint64(p), Time: *d, Slice: *d})
 			}()
 		}
 		for range *procs {
@@ -51,6 +56,9 @@ func runFast(args []string) error {
 				report(*dir, t, r.Finding)
 			}
 			err = errors.Join(err, r.err)
+		}
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
 		}
 		rows = append(rows, []string{
 			t.Name, thousands(sum.Executions()), rate(sum.Executions(), sum.Time()), percent(sum.Accepted, sum.Executions()),
@@ -119,16 +127,17 @@ type workerResult struct {
 
 const processDied = "the process ended: "
 
-// startWorker runs a worker in a process of its own, with one core.
-func startWorker(o workerOrder) (r workerResult) {
+// startWorker runs a worker in a process of its own, with one core. The error is that of ctx
+// if that ends it.
+func startWorker(ctx context.Context, o workerOrder) (r workerResult) {
 	self, err := os.Executable()
 	if err != nil {
 		return workerResult{err: err}
 	}
-	return startWorkerOf(self, o)
+	return startWorkerOf(ctx, self, o)
 }
 
-func startWorkerOf(program string, o workerOrder) (r workerResult) {
+func startWorkerOf(ctx context.Context, program string, o workerOrder) (r workerResult) {
 	dir, err := os.MkdirTemp("", "pmemlab-fuzz-")
 	if err != nil {
 		return workerResult{err: err}
@@ -139,7 +148,7 @@ func startWorkerOf(program string, o workerOrder) (r workerResult) {
 	if err != nil {
 		return workerResult{err: err}
 	}
-	cmd := exec.Command(program, "worker", string(order))
+	cmd := exec.CommandContext(ctx, program, "worker", string(order))
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -148,6 +157,9 @@ func startWorkerOf(program string, o workerOrder) (r workerResult) {
 		err = json.Unmarshal(out, &r)
 		r.err = err
 		return r
+	}
+	if ctx.Err() != nil {
+		return workerResult{err: ctx.Err()}
 	}
 	// What it was running is what ended it.
 	target, input, failure := readWatched(o.Watch)
@@ -172,6 +184,7 @@ func worker(args []string) error {
 		return err
 	}
 	debug.SetPanicOnFault(true)
+	signal.Ignore(os.Interrupt) // of a terminal: it goes to all processes there, and the one that started this ends it
 	w, err := newWatched(o.Watch)
 	if err != nil {
 		return err

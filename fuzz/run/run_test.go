@@ -2,8 +2,11 @@ package main
 
 import (
 	"archive/zip"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +26,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestWorker(t *testing.T) {
-	r := startWorker(workerOrder{Targets: []string{"Empty", "Map"}, Seed: 1, Time: 500 * time.Millisecond, Slice: 10 * time.Millisecond})
+	r := startWorker(t.Context(), workerOrder{Targets: []string{"Empty", "Map"}, Seed: 1, Time: 500 * time.Millisecond, Slice: 10 * time.Millisecond})
 	if r.err != nil || r.Finding != nil {
 		t.Fatalf("%v, %+v", r.err, r.Finding)
 	}
@@ -33,9 +36,37 @@ func TestWorker(t *testing.T) {
 		}
 	}
 	for _, o := range []workerOrder{{Targets: []string{"Nonsense"}, Time: time.Second}} {
-		if r := startWorker(o); r.err == nil {
+		if r := startWorker(t.Context(), o); r.err == nil {
 			t.Errorf("%+v: %+v, want an error", o, r)
 		}
+	}
+}
+
+// TestWorkerEnds: a worker that is interrupted has found nothing, and leaves nothing.
+func TestWorkerEnds(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	if os.TempDir() != dir {
+		t.Skip("the directory for temporary files can't be chosen by TMPDIR here")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan workerResult)
+	go func() {
+		done <- startWorker(ctx, workerOrder{Targets: []string{"Empty"}, Seed: 1, Time: time.Hour, Slice: time.Hour})
+	}()
+	running := func() bool {
+		files, err := filepath.Glob(filepath.Join(dir, "*", "input"))
+		return len(files) > 0 || err != nil
+	}
+	for !running() {
+		runtime.Gosched()
+	}
+	cancel()
+	if r := <-done; !errors.Is(r.err, context.Canceled) || r.Finding != nil {
+		t.Errorf("%v, %+v; want that it was cancelled", r.err, r.Finding)
+	}
+	if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+		t.Errorf("%v, %v are left", left, err)
 	}
 }
 
@@ -159,7 +190,7 @@ func TestBuildRefuses(t *testing.T) {
 		{Name: "no-text", File: "pmem2/map_new.go", Old: "this isn't there", New: "b"},
 		{Name: "not-once", File: "pmem2/map_new.go", Old: "return", New: "b"},
 	} {
-		if _, err := hunted(t.TempDir(), f, workerOrder{}, time.Second); err == nil {
+		if _, err := hunted(t.Context(), t.TempDir(), f, workerOrder{}, time.Second); err == nil {
 			t.Errorf("%s: want an error", f.Name)
 		}
 	}
