@@ -72,6 +72,11 @@ func mapFromExistingCases() []Case {
 			Rows: []string{"pmem2_map_from_existing/0#3"},
 			Run:  mapExistingAtZero,
 		},
+		{
+			Name: "pmem2_map_from_existing/behind the last byte",
+			Rows: []string{"pmem2_map_from_existing/0#4"},
+			Run:  mapExistingInLastPage,
+		},
 	}
 }
 
@@ -421,4 +426,21 @@ func mapExistingAtZero(t *T) {
 	// A map elsewhere changes nothing of it.
 	t.Wrap(src, own, page, pmem2.GranularityPage)
 	t.NoWrap(want, src, 0, page, pmem2.GranularityPage)
+}
+
+// mapExistingInLastPage has a map of a page and a part of one: what lies behind it in that
+// page is its, too.
+func mapExistingInLastPage(t *T) {
+	page := t.Page()
+	src := t.AnonSource(page)
+	m := t.Map(t.Config(), t.FileSource(page+100))
+	end := m.Address() + uintptr(2*page)
+	for _, at := range []uintptr{m.Address() + uintptr(page) + 100, end - 2, end - 1} {
+		for _, n := range []uint64{1, uint64(end - at), uint64(end-at) + page} {
+			t.NoWrap("PMEM2_E_MAPPING_EXISTS", src, at, n, pmem2.GranularityPage)
+		}
+	}
+	t.Delete(t.Wrap(src, end, page, pmem2.GranularityPage)) // the next page is nobody's
+	t.Delete(m)
+	t.Delete(t.Wrap(src, end-1, 1, pmem2.GranularityPage))
 }

@@ -280,6 +280,15 @@ func mapFaults() []fault {
 				return m, err
 			}
 		})},
+		{"existing: the rest of a last page is nobody's", existing + "0#4", true, otherwise(func(f *faults) {
+			f.mapFromExisting = func(l *library, src conformance.Source, addr uintptr, n uint64, g pmem2.Granularity) (conformance.Map, error) {
+				m, err := l.Library.MapFromExisting(bare(src), addr, n, g)
+				if errors.Is(err, pmem2.ErrMappingExists) && f.behindLastByte(addr) {
+					return deadMap(l), nil
+				}
+				return m, err
+			}
+		})},
 		{"existing: MAP_EXISTS for the same range", existing + "PMEM2_E_MAPPING_EXISTS#1", true, answers("Library.MapFromExisting", pmem2.ErrMappingExists, pmem2.ErrMapExists)},
 		{"existing: MAP_EXISTS for a range that overlaps", existing + "PMEM2_E_MAP_EXISTS#1", true, answers("Library.MapFromExisting", pmem2.ErrMappingExists, pmem2.ErrMapExists)},
 		{"existing: abort for an invalid granularity", existing + "(abort)#1", true, otherwise(func(f *faults) {
@@ -353,6 +362,20 @@ func (f *faults) wrapped(addr uintptr, size uint64) (found bool) {
 	f.objects.Range(func(_, o any) bool {
 		m, ok := o.(*mapping)
 		found = found || ok && m.wrap && m.Map.Address() >= addr && m.Map.Address() < addr+uintptr(size)
+		return true
+	})
+	return found
+}
+
+// behindLastByte reports whether an address is in the last page of a map, behind its last byte.
+func (f *faults) behindLastByte(addr uintptr) (found bool) {
+	page := uintptr(f.on.PageSize())
+	f.objects.Range(func(_, o any) bool {
+		m, ok := o.(*mapping)
+		if ok && !m.wrap {
+			end := m.Map.Address() + uintptr(m.Map.Size())
+			found = found || addr >= end && addr < (end+page-1)&^(page-1)
+		}
 		return true
 	})
 	return found

@@ -35,12 +35,23 @@ func compare(p *plan, c outcome, tell func(difference)) (ended bool) {
 		if d.c == d.want {
 			continue
 		}
+		if d.lucky() {
+			return false
+		}
 		tell(d)
 		if d.c.Skipped || (d.c.Result == model.OK) != (d.want.Result == model.OK) {
 			return false
 		}
 	}
 	return true
+}
+
+// lucky says whether one had room for a mapping and the other hadn't, which depends on what
+// else there is in its process.
+func (d *difference) lucky() bool {
+	one, other := d.want.Result, d.c.Result
+	return d.call.op == opMap && (one == noRoom && other == model.OK || one == model.OK && other == noRoom) &&
+		d.call.request.Doubtful(lengthOf(&d.call.request))
 }
 
 // count is how often a plan makes a call.

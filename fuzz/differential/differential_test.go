@@ -151,6 +151,8 @@ func TestPlantedDifference(t *testing.T) {
 func TestFoundInputs(t *testing.T) {
 	for input, row := range map[string]string{
 		"FuzzReservation/d2ccb73e6262db93": "pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2",
+		"FuzzReservation/dc4fbd6acb8e17fe": "pmem2_map_from_existing/0#4",
+		"FuzzReservation/f832921e9a9af473": "pmem2_map_new/0#1",
 	} {
 		var told strings.Builder
 		ok, err := options{dir: "/dev/shm", most: 1}.replay(&told, filepath.Join("testdata", input))

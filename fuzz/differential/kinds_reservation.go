@@ -154,6 +154,7 @@ func (b *reservations) add(p *plan, st model.Step, o model.Outcome) {
 		b.addSource(p, 16*pageSize)
 		c.op, c.slot, c.source, c.addr, c.fine = opExisting, len(s.Maps), b.sources-1, st.Offset, pmem2.GranularityPage
 		c.before = b.taken()
+		c.part = !overlapsAny(b.contents(), c.addr, c.length)
 		want = ends(o.Result, st.Offset, st.Length, uint64(pmem2.GranularityPage))
 	case model.DeleteMap:
 		if s.Maps[st.Map].Deleted {
@@ -199,6 +200,16 @@ func (b *reservations) addMap(p *plan, st model.Step, in model.Extent) {
 // taken are the extents of all maps, existing those of maps of pmem2_map_from_existing(3).
 func (b *reservations) taken() []model.Extent    { return b.extents(false) }
 func (b *reservations) existing() []model.Extent { return b.extents(true) }
+
+// contents are the bytes of all maps, without what they take behind their last one.
+func (b *reservations) contents() (all []model.Extent) {
+	for _, m := range b.space.Maps {
+		if !m.Deleted {
+			all = append(all, model.Extent{Start: m.Start, Size: m.Size})
+		}
+	}
+	return all
+}
 
 func (b *reservations) extents(existing bool) (all []model.Extent) {
 	for _, m := range b.space.Maps {

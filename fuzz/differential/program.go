@@ -68,8 +68,10 @@ type call struct {
 	// What there is before the call, for those who judge it.
 	was    model.Extent   // the reservation that is asked
 	before []model.Extent // opExisting: all maps; other calls: those of pmem2_map_from_existing(3)
-	part   bool           // opFind: the map that is to be found doesn't fill its last page, where the range begins
-	kept   []kept         // opReserve, opExtend: what C has mapped for other reservations
+	// part says of opFind that the map that is to be found doesn't fill its last page, where the
+	// range begins; of opExisting that no more than such a rest of a page can be in its way.
+	part bool
+	kept []kept // opReserve, opExtend: what C has mapped for other reservations
 }
 
 // kept is address space that C has taken for a reservation and may not have given back.

@@ -194,18 +194,23 @@ func (q MapRequest) mmap(length uint64) (errno syscall.Errno, synced bool) {
 	return errno, true
 }
 
+// Doubtful says whether it depends on what else there is whether the kernel has room for so
+// many bytes.
+func (q MapRequest) Doubtful(length uint64) bool {
+	if q.Source.Kind == Anonymous || q.Sharing == pmem2.Private {
+		return length >= q.Machine.Memory
+	}
+	return length >= q.Machine.Doubtful
+}
+
 func (q MapRequest) plain(length uint64, answer syscall.Errno) syscall.Errno {
 	m, s := q.Machine, q.Source
-	doubtful := m.Doubtful
-	if s.Kind == Anonymous || q.Sharing == pmem2.Private {
-		doubtful = m.Memory
-	}
 	switch {
 	case answer != 0:
 		return answer
 	case s.Kind != Anonymous && s.Access == PathOnly:
 		return syscall.EBADF
-	case length >= m.AddressSpace, length >= doubtful && m.NoRoom:
+	case length >= m.AddressSpace, q.Doubtful(length) && m.NoRoom:
 		return syscall.ENOMEM
 	case s.Kind != Anonymous && q.Sharing == pmem2.Shared &&
 		(q.Prot&pmem2.ProtWrite != 0 && s.Access == ReadOnly || s.AppendOnly && s.Access == ReadWrite):
