@@ -150,6 +150,7 @@ func TestPlantedDifference(t *testing.T) {
 // TestFoundInputs: what long runs have found is a row of the contract.
 func TestFoundInputs(t *testing.T) {
 	for input, row := range map[string]string{
+		"FuzzMap/08b4d8e88b3b7b68":         "pmem2_source_from_anon/(text)#1",
 		"FuzzReservation/d2ccb73e6262db93": "pmem2_vm_reservation_map_find/PMEM2_E_MAPPING_NOT_FOUND#2",
 		"FuzzReservation/dc4fbd6acb8e17fe": "pmem2_map_from_existing/0#4",
 		"FuzzReservation/f832921e9a9af473": "pmem2_map_new/0#1",

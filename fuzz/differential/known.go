@@ -77,7 +77,8 @@ var knownMaps = []known{
 			if taken(d) { // by a mapping that failed where another was, and stays
 				return d.plan.replaces() && !blocks(d.call, func(kept) bool { return true })
 			}
-			return exceeds(d) && wraps(d.call) && (outside(d) || far(d.call))
+			told := d.c.Result == offUnaligned || d.c.Result == mapRange // before C looks at the reservation
+			return exceeds(d) && wraps(d.call) && (outside(d) || far(d.call) && !told)
 		},
 		foreseen: func(c *call, want *seen) bool {
 			return c.op == opMap && want.Result == addrUnaligned && wraps(c) && far(c)
