@@ -149,7 +149,7 @@ func startWorkerOf(ctx context.Context, program string, o workerOrder) (r worker
 		return workerResult{err: err}
 	}
 	cmd := exec.CommandContext(ctx, program, "worker", string(order))
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=1600")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
