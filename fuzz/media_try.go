@@ -122,7 +122,7 @@ func (t *mediaTry) makeFile(scene *mediaScene) error {
 			continue
 		}
 		at := uint64(p) * page
-		t.media.Allocated = joinExtents(t.media.Allocated, model.Extent{Start: at, Size: page})
+		t.media.Allocated = model.AddExtent(t.media.Allocated, model.Extent{Start: at, Size: page})
 		if !ordered {
 			if err := m.emulated.Fallocate(o.raw, platform.FallocKeepSize, int64(at), int64(page)); err != nil {
 				return err
@@ -149,24 +149,6 @@ func (t *mediaTry) makeFile(scene *mediaScene) error {
 	return t.locate()
 }
 
-// joinExtents adds x to extents that are sorted and apart.
-func joinExtents(all []model.Extent, x model.Extent) []model.Extent {
-	i := 0
-	for i < len(all) && all[i].Start < x.Start {
-		i++
-	}
-	all = slices.Insert(all, i, x)
-	for k := max(i, 1); k < len(all); {
-		if all[k-1].Start+all[k-1].Size < all[k].Start {
-			k++
-			continue
-		}
-		all[k-1].Size = max(all[k-1].Size, all[k].Start+all[k].Size-all[k-1].Start)
-		all = slices.Delete(all, k, k+1)
-	}
-	return all
-}
-
 // locate asks where the file lies. All that is allocated, and nothing else, lies somewhere.
 func (t *mediaTry) locate() (err error) {
 	if t.media.Kind != model.File || t.media.NoDisk {
@@ -178,7 +160,7 @@ func (t *mediaTry) locate() (err error) {
 	t.media.Runs, t.located = t.runs, true
 	var lies []model.Extent
 	for _, r := range t.runs {
-		lies = joinExtents(lies, model.Extent{Start: r.Logical, Size: r.Length})
+		lies = model.AddExtent(lies, model.Extent{Start: r.Logical, Size: r.Length})
 	}
 	if !slices.Equal(lies, t.media.Allocated) {
 		return fmt.Errorf("the file's blocks are at %v, want them at %v", lies, t.media.Allocated)
@@ -244,7 +226,7 @@ func (t *mediaTry) spoil(off, n uint64) error {
 // touched remembers what of a device DAX isn't as it was.
 func (t *mediaTry) touched(off, n uint64) {
 	if t.media.Kind == model.DeviceDAX && off < t.media.Size {
-		t.o.dirty = joinExtents(t.o.dirty, model.Extent{Start: off, Size: min(n, t.media.Size-off)})
+		t.o.dirty = model.AddExtent(t.o.dirty, model.Extent{Start: off, Size: min(n, t.media.Size-off)})
 	}
 }
 
@@ -423,7 +405,7 @@ func (t *mediaTry) settle(off uint64, p []byte, done uint64) error {
 			return err
 		}
 		for _, r := range runs {
-			t.media.Allocated = joinExtents(t.media.Allocated, model.Extent{Start: r.Logical, Size: r.Length})
+			t.media.Allocated = model.AddExtent(t.media.Allocated, model.Extent{Start: r.Logical, Size: r.Length})
 		}
 	}
 	return nil

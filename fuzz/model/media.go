@@ -226,7 +226,7 @@ func (m *Media) writeOver(off, n uint64) {
 		}
 	}
 	pages := m.pagesOf(off, n)
-	m.Allocated = join(m.Allocated, pages)
+	m.Allocated = AddExtent(m.Allocated, pages)
 	m.fill(pages)
 }
 
@@ -320,7 +320,7 @@ func (m *Media) free() uint64 {
 	}
 	var pages []Extent
 	for _, b := range m.Bad {
-		pages = join(pages, m.pagesOf(b.Start, b.Size))
+		pages = AddExtent(pages, m.pagesOf(b.Start, b.Size))
 	}
 	for _, b := range pages {
 		free := b.Size
@@ -346,14 +346,14 @@ func (m *Media) Spoil(off, n uint64) bool {
 		if off > m.Size || n > m.Size-off {
 			return false
 		}
-		m.Bad = join(m.Bad, x)
+		m.Bad = AddExtent(m.Bad, x)
 	} else {
 		if m.wanting(x) != 0 {
 			return false
 		}
 		for at := x.Start; at < x.Start+x.Size; at += SectorSize {
 			run, _ := m.runAt(at)
-			m.Bad = join(m.Bad, Extent{run.Physical + at - run.Logical, SectorSize})
+			m.Bad = AddExtent(m.Bad, Extent{run.Physical + at - run.Logical, SectorSize})
 		}
 	}
 	m.zero(x)
@@ -378,8 +378,8 @@ func firstOf(all []Extent, x Extent) uint64 {
 	return x.Size
 }
 
-// join adds x to extents that are sorted and apart.
-func join(all []Extent, x Extent) []Extent {
+// AddExtent adds x to extents that are sorted and apart, as they are then, too.
+func AddExtent(all []Extent, x Extent) []Extent {
 	i := 0
 	for i < len(all) && all[i].Start+all[i].Size < x.Start {
 		i++

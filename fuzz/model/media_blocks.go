@@ -95,7 +95,7 @@ func (m *Media) clearFile(b pmem2.BadBlock) Result {
 	if m.wanting(pages) > m.free() {
 		return FailsWith(syscall.ENOSPC)
 	}
-	m.Allocated = join(m.Allocated, pages)
+	m.Allocated = AddExtent(m.Allocated, pages)
 	return OK
 }
 

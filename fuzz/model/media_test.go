@@ -19,7 +19,7 @@ func mediaPages(dax bool, at ...uint64) *Media {
 	m := &Media{Kind: File, DAX: dax, Page: page, Size: size, Largest: 1 << 44, Room: 1 << 20, Bytes: bytes.Repeat([]byte{7}, int(size))}
 	for i, p := range at {
 		logical := uint64(i) * page
-		m.Allocated = join(m.Allocated, Extent{logical, page})
+		m.Allocated = AddExtent(m.Allocated, Extent{logical, page})
 		if n := len(m.Runs); n > 0 && m.Runs[n-1].Physical+m.Runs[n-1].Length == p*page {
 			m.Runs[n-1].Length += page
 			continue
