@@ -117,7 +117,8 @@ func (m *Machine) recoverDAX(o *object, fd int, pos, end uint64) (n uint64, errn
 	page := pos &^ (pageSize - 1)
 	all, err := m.fiemap(o, fd)
 	if err != nil {
-		return 0, syscall.EIO
+		errno, _ = errnoOf(err).(syscall.Errno)
+		return 0, errno
 	}
 	for i, e := range all { // the kernel goes by extents, unwritten ones apart
 		if page < e.Logical || page >= e.Logical+e.Length {

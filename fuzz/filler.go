@@ -7,13 +7,8 @@ import (
 	gofuzz "github.com/google/gofuzz"
 )
 
-// NewFiller returns a fuzzer that fills structured inputs, such as the operations of a
-// sequence, with what follows from r alone.
-func NewFiller(r *rand.Rand) *gofuzz.Fuzzer {
-	return gofuzz.New().NilChance(0).RandSource(source{r})
-}
-
-// fillers are such fuzzers. They are kept, since one costs more than an input.
+// fillers are fuzzers that fill structured inputs, such as the operations of a sequence, with
+// what follows from a generator alone. They are kept, since one costs more than an input.
 type fillers struct{ pool sync.Pool }
 
 // newFillers are fillers with functions of their own for some types.

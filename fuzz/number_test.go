@@ -63,12 +63,10 @@ func (o *testOp) Layout(c *Codec) {
 func TestCodec(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 3))
 	const size = 1 + NumberBytes + 8
+	fillers := newFillers()
 	for range 1000 {
 		ops := make([]testOp, r.IntN(5))
-		filler := NewFiller(r)
-		for i := range ops {
-			filler.Fuzz(&ops[i])
-		}
+		fillAll(fillers, r, ops)
 		b := EncodeAll(nil, ops)
 		if len(b) != size*len(ops) {
 			t.Fatalf("%d operations are %d bytes", len(ops), len(b))

@@ -15,8 +15,6 @@ import (
 type known struct {
 	row string // of the contract
 	why string
-	// proposed says that the contract doesn't have the row yet.
-	proposed bool
 	// explains says whether a difference is this one.
 	explains func(d *difference) bool
 	// foreseen says of a call, from what is wanted, that C will end the process, or leave

@@ -44,11 +44,7 @@ func (r *run) print(w io.Writer) error {
 		if t.unrun > 0 {
 			unrun = fmt.Sprint(t.unrun)
 		}
-		row := knowns[k].row
-		if knowns[k].proposed {
-			row += " (the contract doesn't have it yet)"
-		}
-		p.line("%8d %8s  %s: %s", t.count, unrun, row, knowns[k].why)
+		p.line("%8d %8s  %s: %s", t.count, unrun, knowns[k].row, knowns[k].why)
 		p.line("%8s %8s  %s", "", "", t.example)
 	}
 	p.line("An input may show several. What wasn't run C doesn't survive, or doesn't get over in the same process.")
